@@ -1,0 +1,216 @@
+//! What crosses between the server and Python: traits and plain types, no logic.
+//!
+//! Must not know: pyo3, sockets, tokens, timers. The worker holds `dyn App` and `dyn Reply`
+//! and never a Python object; the Python room is given a `dyn Sink` and never a connection.
+//! `--no-default-features` builds the server with a Rust application behind this door.
+//!
+//! Invariants:
+//! 1. One exchange is one call of [`App::call`], then zero or more calls of [`Reply::resume`]
+//!    with the same sink, then it is over: `close()` of the application's iterable has run
+//!    exactly once when [`Step::Done`] or [`Step::Failed`] comes back or [`Reply::abandon`] returns.
+//! 2. The interpreter lock is taken and given back inside each of those calls, never across them.
+//! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
+
+use std::any::Any;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::http::head::Head;
+use crate::http::response::ResponseHead;
+
+/// The interpreter as the processes see it: forking, loading, signals.
+pub trait Runtime: Send + Sync {
+    /// Right before `fork`: PyOS_BeforeFork. The calling thread holds the interpreter.
+    fn before_fork(&self);
+    /// Right after `fork` in the parent, also when it failed: PyOS_AfterFork_Parent.
+    fn after_fork_parent(&self);
+    /// Right after `fork` in the child: PyOS_AfterFork_Child.
+    fn after_fork_child(&self);
+    /// Imports the application. Runs its import-time code.
+    fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// Runs `work` with the interpreter given back, so that the application's own threads run.
+    fn released(&self, work: &mut (dyn FnMut() + Send));
+    /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
+    /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
+    fn check_signals(&self) -> bool;
+    /// Runs the application's exit handlers and flushes its streams, at the end of a worker.
+    fn finish(&self);
+}
+
+/// Which application to load, and how its requests are to look.
+#[derive(Debug, Clone, Default)]
+pub struct AppSpec {
+    /// `MODULE[:NAME]`, dotted attributes, or `MODULE:factory(literal arguments)`.
+    pub target: String,
+    /// Directories put first in `sys.path`, in this order.
+    pub search: Vec<String>,
+    /// `wsgi.multithread`.
+    pub multithread: bool,
+    /// `wsgi.multiprocess`.
+    pub multiprocess: bool,
+    /// Environ keys the access log wants to see after the request, in the order of its atoms.
+    pub log_environ: Vec<String>,
+    /// Whether `wsgi.file_wrapper` bodies may leave by sendfile.
+    pub sendfile: bool,
+}
+
+/// Why an application could not be loaded.
+#[derive(Debug)]
+pub struct LoadFailure {
+    /// Who is to blame; decides the exit code.
+    pub kind: LoadFailureKind,
+    /// One line: what was wrong and what to check.
+    pub message: String,
+    /// The traceback, empty when there is none.
+    pub traceback: String,
+}
+
+/// The kinds of [`LoadFailure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadFailureKind {
+    /// The module, the object or the import is at fault (exit code 4).
+    App,
+    /// Anything else while booting (exit code 3).
+    Boot,
+}
+
+/// A loaded WSGI application.
+pub trait App: Send + Sync {
+    /// Calls the application for one complete request and takes blocks from it until it is
+    /// exhausted, the sink is full, or the client is gone. A failure has been logged, with
+    /// traceback, method and path, when it is returned.
+    fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step;
+}
+
+/// A reply whose next block has to wait until the client has taken more.
+pub trait Reply: Send {
+    /// Goes on where [`Flow::Full`] stopped it.
+    fn resume(&mut self, out: &mut dyn Sink) -> Resumed;
+    /// The client is gone or out of time: closes the iterable. Failures of `close()` are logged.
+    fn abandon(self: Box<Self>);
+}
+
+/// How [`App::call`] ended.
+pub enum Step {
+    /// The whole body was handed over and the iterable is closed.
+    Done,
+    /// The sink was full; the rest is in the reply.
+    Parked(Box<dyn Reply>),
+    /// The application raised, or broke PEP 3333. The iterable is closed.
+    Failed,
+}
+
+/// How [`Reply::resume`] ended; as [`Step`], but the reply stays where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// As [`Step::Done`].
+    Done,
+    /// Still more to come.
+    Parked,
+    /// As [`Step::Failed`].
+    Failed,
+}
+
+/// One request on its way to the application: everything environ is made of.
+pub struct Exchange<'a> {
+    /// The parsed head. Its spans index `bytes`.
+    pub head: &'a Head,
+    /// The bytes the head was parsed from.
+    pub bytes: &'a [u8],
+    /// Who talks to whom, after trust has been decided.
+    pub endpoint: &'a Endpoint,
+    /// The decoded request body; taken by the application side.
+    pub body: Body<'a>,
+    /// What the Python side remembers from one request of this connection to the next.
+    pub memo: &'a mut Memo,
+    /// True when the server will not read another request from this connection.
+    pub closing: bool,
+}
+
+/// Remembered per connection by the Python side; opaque to the server.
+pub type Memo = Option<Box<dyn Any + Send>>;
+
+/// A complete, decoded request body.
+#[derive(Debug, Default)]
+pub enum Body<'a> {
+    /// No body, or an empty one.
+    #[default]
+    Empty,
+    /// In memory.
+    Memory(&'a [u8]),
+    /// Spilled to an unlinked temporary file, positioned at its start.
+    File {
+        /// The file.
+        file: File,
+        /// Its length in bytes.
+        len: u64,
+    },
+}
+
+impl Body<'_> {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Body::Empty => 0,
+            Body::Memory(bytes) => bytes.len() as u64,
+            Body::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The two ends of an exchange as CGI variables see them (RFC 3875 section 4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `wsgi.url_scheme` is https.
+    pub https: bool,
+    /// REMOTE_ADDR; empty for a unix socket.
+    pub remote_addr: String,
+    /// REMOTE_PORT; `None` for a unix socket.
+    pub remote_port: Option<u16>,
+    /// SERVER_NAME.
+    pub server_name: String,
+    /// SERVER_PORT.
+    pub server_port: String,
+    /// SCRIPT_NAME: the mount prefix, without a trailing slash; cut off PATH_INFO.
+    pub script_name: String,
+}
+
+/// What became of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Taken whole; go on.
+    More,
+    /// So many bytes were taken, then the high-water mark was reached: park, and offer the rest later.
+    Full {
+        /// Bytes of the offered block that were taken; may be all of them.
+        taken: usize,
+    },
+    /// The client is gone, or the announced Content-Length is used up and nothing more is wanted.
+    Gone,
+}
+
+/// Where a reply goes. The worker's end of the door.
+pub trait Sink: Send {
+    /// Fixes status and header fields. Called once, right before the first non-empty block or
+    /// at the end; `length` is the body's whole length where the application side knows it.
+    fn head(&mut self, head: &ResponseHead, length: Option<u64>);
+    /// Whether [`Sink::head`] was called.
+    fn head_sent(&self) -> bool;
+    /// Offers a non-empty block. `last`: it is the final one, known now, so that it can leave
+    /// together with the head. Otherwise it is on its way to the client when this returns.
+    fn block(&mut self, bytes: &[u8], last: bool) -> Flow;
+    /// Takes a whole block for `write()`, which cannot be parked. False: the client is gone.
+    fn write(&mut self, bytes: &[u8]) -> bool;
+    /// Takes a region of a file as the whole body; leaves by sendfile. `file` is the sink's own.
+    fn file(&mut self, file: OwnedFd, offset: u64, len: u64);
+    /// An interim response (103) with these header fields, already validated.
+    fn interim(&mut self, head: &ResponseHead);
+    /// The environ values asked for by [`AppSpec::log_environ`], in that order; `None`: not there.
+    fn logged_environ(&mut self, values: Vec<Option<String>>);
+}

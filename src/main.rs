@@ -1,0 +1,2 @@
+//! The launcher: finds the interpreter the user means and hands over to it.
+fn main() {}
