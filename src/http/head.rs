@@ -1,3 +1,160 @@
-//! stub
-/// stub
-pub struct Head;
+//! What does a client ask for? A request head, RFC 9112 sections 2 to 6.
+//!
+//! Must not know: where the bytes come from, what is done about the request.
+//!
+//! Invariants:
+//! 1. All spans index the bytes given to the call of [`Head::parse`] that completed the head,
+//!    or, if [`Head::source`] says so, a rewritten copy of the same length.
+//! 2. A complete head is one we are willing to serve: every rule has been checked.
+//! 3. Bytes are looked at once, however they are cut: a head knows how far it came.
+
+use super::error::Refusal;
+pub use super::fields::{Field, Known, Span};
+use super::limits::{Limits, Policy};
+
+/// The protocol version a request is served as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1, and any later 1.x (RFC 9110 section 2.5).
+    #[default]
+    Http11,
+}
+
+/// The four forms of a request target, RFC 9112 section 3.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TargetForm {
+    /// `/path?query`.
+    #[default]
+    Origin,
+    /// `http://authority/path?query`.
+    Absolute,
+    /// `host:port`, of CONNECT.
+    Authority,
+    /// `*`, of OPTIONS.
+    Asterisk,
+}
+
+/// How a request body is delimited, RFC 9112 section 6.3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyLength {
+    /// No Content-Length, no Transfer-Encoding: no body.
+    #[default]
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// The chunked coding.
+    Chunked,
+}
+
+/// What a call of [`Head::parse`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// Call again with the same bytes and more behind them.
+    NeedMore,
+    /// The head is complete.
+    Complete,
+}
+
+/// A request head. Reused from request to request.
+#[derive(Debug, Default)]
+pub struct Head {
+    /// The method.
+    pub method: Span,
+    /// The request target as it came: RAW_URI.
+    pub target: Span,
+    /// The target's path, still percent-encoded; see [`Head::path_bytes`].
+    pub path: Span,
+    /// The target's query without `?`.
+    pub query: Span,
+    /// The authority of an absolute-form or authority-form target; it wins over Host.
+    pub authority: Span,
+    /// The version the request is served as.
+    pub version: Version,
+    /// The version digits as they came, `1.1` of `HTTP/1.1`.
+    pub version_text: Span,
+    /// The target's form.
+    pub form: TargetForm,
+    /// The fields, in order, without those that were dropped.
+    pub fields: Vec<Field>,
+    /// All field lines, from behind the request line to and with the last field line's CRLF.
+    pub header_block: Span,
+    /// How the body is delimited.
+    pub body: BodyLength,
+    /// Whether the client's version and Connection options let the connection persist.
+    pub wants_keep_alive: bool,
+    /// HTTP/1.1 with a body and `Expect: 100-continue`.
+    pub expects_continue: bool,
+    /// HTTP/1.1 with `Connection: upgrade` and an Upgrade field.
+    pub upgrade: bool,
+    /// The method is HEAD.
+    pub is_head: bool,
+    /// The method is CONNECT.
+    pub is_connect: bool,
+    /// The connection must not be reused after this message, whatever the client wishes.
+    pub must_close: bool,
+    /// Bytes of the head, with empty lines before it and the empty line at its end.
+    pub len: usize,
+    rewritten: Option<Vec<u8>>,
+}
+
+impl Head {
+    /// An empty head that holds no memory.
+    pub fn new() -> Self {
+        Head::default()
+    }
+
+    /// Parses the head at the start of `input`. After [`Parsed::NeedMore`] it is called again with
+    /// the same bytes and more behind them, and goes on where it stopped.
+    pub fn parse(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        policy: &Policy,
+        trusted: bool,
+    ) -> Result<Parsed, Refusal> {
+        let _ = (input, limits, policy, trusted);
+        Ok(Parsed::NeedMore)
+    }
+
+    /// Forgets the last request, keeps the memory for the next.
+    pub fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Head { fields, ..Head::default() };
+    }
+
+    /// Forgets the last request and gives its memory back.
+    pub fn release(&mut self) {
+        *self = Head::default();
+    }
+
+    /// The bytes the spans index: `input` itself, or a rewritten copy where the policy let a
+    /// folded line or a lower-case method through.
+    pub fn source<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
+        self.rewritten.as_deref().unwrap_or(input)
+    }
+
+    /// The path: `/` for an absolute-form without one, `*` for the asterisk-form, empty for CONNECT.
+    pub fn path_bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        match self.form {
+            TargetForm::Absolute if self.path.is_empty() => b"/",
+            _ => self.path.of(bytes),
+        }
+    }
+
+    /// The values of every field of that name, compared without case, in order.
+    pub fn find<'b>(&self, bytes: &'b [u8], name: &str) -> impl Iterator<Item = &'b [u8]> {
+        let name = name.as_bytes();
+        self.fields
+            .iter()
+            .filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(name))
+            .map(move |field| field.value.of(bytes))
+    }
+
+    /// The values of every field of that kind, in order.
+    pub fn of_kind<'b>(&self, bytes: &'b [u8], kind: Known) -> impl Iterator<Item = &'b [u8]> {
+        self.fields.iter().filter(move |field| field.kind == kind).map(move |field| field.value.of(bytes))
+    }
+}
