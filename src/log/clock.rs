@@ -1,0 +1,1 @@
+//! How is the local time written?
