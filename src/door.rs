@@ -11,13 +11,12 @@
 //! 2. The interpreter lock is taken and given back inside each of those calls, never across them.
 //! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
 
-use std::any::Any;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::http::head::Head;
-use crate::http::response::ResponseHead;
+use crate::http::response::{HeadError, ResponseHead};
 
 /// The interpreter as the processes see it: forking, loading, signals.
 pub trait Runtime: Send + Sync {
@@ -122,14 +121,9 @@ pub struct Exchange<'a> {
     pub endpoint: &'a Endpoint,
     /// The decoded request body; taken by the application side.
     pub body: Body<'a>,
-    /// What the Python side remembers from one request of this connection to the next.
-    pub memo: &'a mut Memo,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
 }
-
-/// Remembered per connection by the Python side; opaque to the server.
-pub type Memo = Option<Box<dyn Any + Send>>;
 
 /// A complete, decoded request body.
 #[derive(Debug, Default)]
@@ -199,12 +193,16 @@ pub enum Flow {
 pub trait Sink: Send {
     /// Fixes status and header fields. Called once, right before the first non-empty block or
     /// at the end; `length` is the body's whole length where the application side knows it.
-    fn head(&mut self, head: &ResponseHead, length: Option<u64>);
+    /// An error is the application's: nothing was sent.
+    fn head(&mut self, head: &ResponseHead, length: Option<u64>) -> Result<(), HeadError>;
     /// Whether [`Sink::head`] was called.
     fn head_sent(&self) -> bool;
-    /// Offers a non-empty block. `last`: it is the final one, known now, so that it can leave
-    /// together with the head. Otherwise it is on its way to the client when this returns.
-    fn block(&mut self, bytes: &[u8], last: bool) -> Flow;
+    /// Offers a non-empty block. With `flush` it is on its way to the client when this returns;
+    /// without, more follows at once (or the reply ends) and it may wait for that.
+    fn block(&mut self, bytes: &[u8], flush: bool) -> Flow;
+    /// The body is complete; called before the iterable's `close()`, so that a slow one does not
+    /// hold back the end of the reply. Optional: [`Step::Done`] implies it.
+    fn end(&mut self);
     /// Takes a whole block for `write()`, which cannot be parked. False: the client is gone.
     fn write(&mut self, bytes: &[u8]) -> bool;
     /// Takes a region of a file as the whole body; leaves by sendfile. `file` is the sink's own.
