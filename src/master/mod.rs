@@ -11,12 +11,7 @@ use crate::door::Runtime;
 pub type Reload<'a> = dyn Fn() -> Result<MasterSettings, String> + 'a;
 
 /// Runs the master until it is told to stop; returns the process's exit code.
-pub fn run(
-    settings: MasterSettings,
-    runtime: &dyn Runtime,
-    worker: &WorkerMain<'_>,
-    reload: &Reload<'_>,
-) -> i32 {
+pub fn run(settings: MasterSettings, runtime: &dyn Runtime, reload: &Reload<'_>) -> i32 {
     let _ = (settings, runtime, reload);
     0
 }
