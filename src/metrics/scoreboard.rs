@@ -1,0 +1,416 @@
+//! What is every worker doing right now?
+//!
+//! One mapping per slot, made before the fork: the worker writes its row, the master (and
+//! later the metrics) read it. Must not know what is done about what it says.
+//!
+//! Invariants:
+//! 1. Atomics only: no lock that a killed process could keep, no torn value.
+//! 2. Each thread line has one writer, its thread; only [`Row::raise_deadline`] is the master's.
+//! 3. The request line is read as a whole or not at all (a sequence lock, as in the kernel).
+//! 4. An idle worker writes nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+use crate::system::clock::Moment;
+use crate::system::raw::{SharedWords, thread_id};
+
+/// Threads beyond this share no line of their own: a worker may not have more.
+pub const MAX_THREADS: usize = 64;
+/// Bytes kept of a request line.
+pub const LINE_BYTES: usize = LINE_WORDS * 8;
+const LINE_WORDS: usize = 15;
+
+/// Word offsets in a row's head.
+mod head {
+    pub const PID: usize = 0;
+    pub const GENERATION: usize = 1;
+    pub const STATE: usize = 2;
+    pub const WANTS_RETIRE: usize = 3;
+    pub const SPAWNED: usize = 4;
+    pub const BOOTED: usize = 5;
+    pub const HEARTBEAT: usize = 6;
+    pub const CONNECTIONS: usize = 7;
+    pub const ACCEPTED: usize = 8;
+    pub const WORDS: usize = 16;
+}
+
+/// Word offsets in a thread's line. What every request writes comes first.
+mod line {
+    pub const SEQUENCE: usize = 0;
+    pub const STARTED: usize = 1;
+    pub const PROGRESS: usize = 2;
+    pub const FLAGS: usize = 3;
+    pub const TEXT_LOCK: usize = 4;
+    pub const TEXT_LENGTH: usize = 5;
+    pub const TEXT: usize = 6;
+    pub const TID: usize = TEXT + super::LINE_WORDS;
+    pub const IDENT: usize = TID + 1;
+    pub const RAISED: usize = IDENT + 1;
+    pub const REQUESTS: usize = 24;
+    pub const STATUS: usize = 25;
+    pub const SENT: usize = 30;
+    pub const RECEIVED: usize = 31;
+    pub const LATENCY: usize = 32;
+    pub const WORDS: usize = LATENCY + super::LATENCY_BOUNDS_MS.len() + 3;
+}
+
+/// The running request does not count towards any deadline (it took over the socket).
+const EXEMPT: u64 = 1;
+
+/// Upper bounds of the latency buckets; one more bucket holds the rest, and one word the sum.
+pub const LATENCY_BOUNDS_MS: [u64; 13] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
+/// What a worker is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// Nobody sits in the slot.
+    #[default]
+    Vacant,
+    /// Forked, importing the application.
+    Booting,
+    /// Taking connections.
+    Serving,
+    /// Finishing what it has, taking nothing new.
+    Draining,
+}
+
+impl State {
+    fn from_word(word: u64) -> State {
+        match word {
+            1 => State::Booting,
+            2 => State::Serving,
+            3 => State::Draining,
+            _ => State::Vacant,
+        }
+    }
+
+    fn word(self) -> u64 {
+        match self {
+            State::Vacant => 0,
+            State::Booting => 1,
+            State::Serving => 2,
+            State::Draining => 3,
+        }
+    }
+}
+
+/// One slot's row. Clones are handles of the same memory, in this process and its children.
+#[derive(Debug, Clone)]
+pub struct Row {
+    words: Arc<SharedWords>,
+    threads: usize,
+}
+
+impl Row {
+    /// Maps a vacant row for `threads` threads (1 to [`MAX_THREADS`]).
+    pub fn new(threads: usize) -> io::Result<Row> {
+        let threads = threads.clamp(1, MAX_THREADS);
+        let words = SharedWords::new(head::WORDS + threads * line::WORDS)?;
+        Ok(Row { words: Arc::new(words), threads })
+    }
+
+    /// How many threads have a line.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn head(&self, word: usize) -> &AtomicU64 {
+        &self.words[word]
+    }
+
+    /// The words of `thread`'s line. A thread beyond the row writes into the last line:
+    /// misplaced figures are better than a dead worker.
+    fn line(&self, thread: usize) -> &[AtomicU64] {
+        let start = head::WORDS + thread.min(self.threads - 1) * line::WORDS;
+        &self.words[start..start + line::WORDS]
+    }
+}
+
+/// The master's side, before a fork and while it watches.
+impl Row {
+    /// Makes the row ready for a new worker.
+    pub fn occupy(&self, generation: u32, now: Moment) {
+        for word in self.words.iter() {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.head(head::GENERATION).store(u64::from(generation), Ordering::Relaxed);
+        self.head(head::SPAWNED).store(now.0, Ordering::Relaxed);
+        self.head(head::STATE).store(State::Booting.word(), Ordering::Release);
+    }
+
+    /// Marks the row as nobody's.
+    pub fn vacate(&self) {
+        self.head(head::PID).store(0, Ordering::Relaxed);
+        self.head(head::STATE).store(State::Vacant.word(), Ordering::Release);
+    }
+
+    /// Marks request `sequence` of `thread` as over its deadline, for the worker's watchdog.
+    pub fn raise_deadline(&self, thread: usize, sequence: u64) {
+        self.line(thread)[line::RAISED].store(sequence, Ordering::Release);
+    }
+
+    /// The figures of the row and the requests it runs.
+    pub fn snapshot(&self) -> Snapshot {
+        let load = |word| self.head(word).load(Ordering::Relaxed);
+        Snapshot {
+            state: State::from_word(self.head(head::STATE).load(Ordering::Acquire)),
+            pid: load(head::PID) as i32,
+            generation: load(head::GENERATION) as u32,
+            wants_retire: load(head::WANTS_RETIRE) != 0,
+            spawned: Moment(load(head::SPAWNED)),
+            booted: Moment(load(head::BOOTED)),
+            heartbeat: Moment(load(head::HEARTBEAT)),
+            connections: load(head::CONNECTIONS),
+            accepted: load(head::ACCEPTED),
+            totals: self.totals(),
+            running: (0..self.threads).filter_map(|thread| self.running(thread)).collect(),
+        }
+    }
+
+    /// Sums of all threads since the worker was born.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for thread in 0..self.threads {
+            let words = self.line(thread);
+            let load = |word: usize| words[word].load(Ordering::Relaxed);
+            totals.requests += load(line::REQUESTS);
+            totals.sent += load(line::SENT);
+            totals.received += load(line::RECEIVED);
+            for (class, sum) in totals.by_class.iter_mut().enumerate() {
+                *sum += load(line::STATUS + class);
+            }
+            for (bucket, sum) in totals.latency.iter_mut().enumerate() {
+                *sum += load(line::LATENCY + bucket);
+            }
+            totals.latency_us += load(line::LATENCY + LATENCY_BOUNDS_MS.len() + 1);
+        }
+        totals
+    }
+
+    /// The request `thread` runs, if it runs one.
+    pub fn running(&self, thread: usize) -> Option<Running> {
+        let words = self.line(thread);
+        let sequence = words[line::SEQUENCE].load(Ordering::Acquire);
+        let progress = words[line::PROGRESS].load(Ordering::Acquire);
+        if progress == 0 {
+            return None;
+        }
+        let running = Running {
+            thread,
+            sequence,
+            started: Moment(words[line::STARTED].load(Ordering::Relaxed)),
+            progress: Moment(progress),
+            exempt: words[line::FLAGS].load(Ordering::Relaxed) & EXEMPT != 0,
+            raised: words[line::RAISED].load(Ordering::Relaxed) == sequence,
+            thread_id: words[line::TID].load(Ordering::Relaxed) as u32,
+            ident: words[line::IDENT].load(Ordering::Relaxed),
+            line: read_text(words),
+        };
+        fence(Ordering::Acquire);
+        // The request may have ended, and another begun, while it was read.
+        (words[line::SEQUENCE].load(Ordering::Relaxed) == sequence).then_some(running)
+    }
+}
+
+/// The worker's side. Every call here is a handful of plain stores.
+impl Row {
+    /// Right after the fork.
+    pub fn enter(&self, pid: i32) {
+        self.head(head::PID).store(pid.unsigned_abs().into(), Ordering::Relaxed);
+    }
+
+    /// The state the worker is in now.
+    pub fn set_state(&self, state: State, now: Moment) {
+        if state == State::Serving {
+            self.head(head::BOOTED).store(now.0, Ordering::Relaxed);
+        }
+        self.head(head::STATE).store(state.word(), Ordering::Release);
+    }
+
+    /// Asks to be replaced (max_requests). The master hears of it by the boot pipe's bell.
+    pub fn set_wants_retire(&self) {
+        self.head(head::WANTS_RETIRE).store(1, Ordering::Release);
+    }
+
+    /// The loop went round.
+    pub fn beat(&self, now_ms: u64) {
+        self.head(head::HEARTBEAT).store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Connections open now. One thread writes it.
+    pub fn set_connections(&self, open: usize) {
+        self.head(head::CONNECTIONS).store(open as u64, Ordering::Relaxed);
+    }
+
+    /// One more connection was accepted.
+    pub fn count_accepted(&self) {
+        self.head(head::ACCEPTED).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Called once by each thread that will run requests: `ident` is what the interpreter calls
+    /// it (`threading.get_ident()`).
+    pub fn introduce(&self, thread: usize, ident: u64) {
+        let words = self.line(thread);
+        words[line::TID].store(thread_id().into(), Ordering::Relaxed);
+        words[line::IDENT].store(ident, Ordering::Relaxed);
+    }
+
+    /// The application is about to be called. `request_line` may be longer than is kept.
+    #[inline]
+    pub fn begin(&self, thread: usize, now_ms: u64, request_line: &[u8]) {
+        let words = self.line(thread);
+        bump(&words[line::SEQUENCE], 1);
+        words[line::FLAGS].store(0, Ordering::Relaxed);
+        words[line::STARTED].store(now_ms, Ordering::Relaxed);
+        write_text(words, request_line);
+        // Last: whoever sees a running request sees the rest of it.
+        words[line::PROGRESS].store(now_ms.max(1), Ordering::Release);
+    }
+
+    /// The running request got on: its clock starts anew.
+    #[inline]
+    pub fn progress(&self, thread: usize, now_ms: u64) {
+        self.line(thread)[line::PROGRESS].store(now_ms.max(1), Ordering::Release);
+    }
+
+    /// The running request is exempt from deadlines from now on.
+    pub fn exempt(&self, thread: usize) {
+        self.line(thread)[line::FLAGS].store(EXEMPT, Ordering::Relaxed);
+    }
+
+    /// The thread is out of the application (finished, or the reply is parked).
+    #[inline]
+    pub fn end(&self, thread: usize) {
+        self.line(thread)[line::PROGRESS].store(0, Ordering::Release);
+    }
+
+    /// Counts a finished exchange.
+    #[inline]
+    pub fn count(&self, thread: usize, status: u16, received: u64, sent: u64, took: Duration) {
+        let words = self.line(thread);
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS_MS.iter().position(|bound| millis < *bound);
+        bump(&words[line::REQUESTS], 1);
+        bump(&words[line::STATUS + class], 1);
+        bump(&words[line::RECEIVED], received);
+        bump(&words[line::SENT], sent);
+        bump(&words[line::LATENCY + bucket.unwrap_or(LATENCY_BOUNDS_MS.len())], 1);
+        bump(
+            &words[line::LATENCY + LATENCY_BOUNDS_MS.len() + 1],
+            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        );
+    }
+}
+
+/// One row at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What the worker is about.
+    pub state: State,
+    /// Its process id, 0 before it has entered.
+    pub pid: i32,
+    /// Its generation.
+    pub generation: u32,
+    /// It asks to be replaced.
+    pub wants_retire: bool,
+    /// When it was forked.
+    pub spawned: Moment,
+    /// When it began to serve; zero before.
+    pub booted: Moment,
+    /// When its loop last went round.
+    pub heartbeat: Moment,
+    /// Connections open.
+    pub connections: u64,
+    /// Connections accepted since it was born.
+    pub accepted: u64,
+    /// Sums of its threads.
+    pub totals: Totals,
+    /// The requests inside the application.
+    pub running: Vec<Running>,
+}
+
+/// Counters since a worker was born.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Exchanges finished.
+    pub requests: u64,
+    /// The same by status class: 1xx to 5xx.
+    pub by_class: [u64; 5],
+    /// Bytes of request bodies.
+    pub received: u64,
+    /// Bytes of response bodies.
+    pub sent: u64,
+    /// Exchanges by duration: under each of [`LATENCY_BOUNDS_MS`], and the rest.
+    pub latency: [u64; LATENCY_BOUNDS_MS.len() + 1],
+    /// Sum of the durations in microseconds.
+    pub latency_us: u64,
+}
+
+/// A request inside the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Index of the thread in its worker.
+    pub thread: usize,
+    /// Which request of that thread.
+    pub sequence: u64,
+    /// When the application was called.
+    pub started: Moment,
+    /// When it last got on.
+    pub progress: Moment,
+    /// No deadline applies.
+    pub exempt: bool,
+    /// The master has marked it as over its deadline.
+    pub raised: bool,
+    /// The kernel's id of the thread.
+    pub thread_id: u32,
+    /// The interpreter's id of the thread.
+    pub ident: u64,
+    /// Beginning of the request line, as the peer sent it: escape before showing.
+    pub line: Vec<u8>,
+}
+
+/// Adds in a word that only this thread writes: cheaper than an atomic addition.
+#[inline]
+fn bump(word: &AtomicU64, by: u64) {
+    word.store(word.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+}
+
+#[inline]
+fn write_text(words: &[AtomicU64], text: &[u8]) {
+    let text = &text[..text.len().min(LINE_BYTES)];
+    let lock = words[line::TEXT_LOCK].load(Ordering::Relaxed);
+    words[line::TEXT_LOCK].store(lock.wrapping_add(1), Ordering::Relaxed);
+    fence(Ordering::Release);
+    words[line::TEXT_LENGTH].store(text.len() as u64, Ordering::Relaxed);
+    let (chunks, rest) = text.as_chunks::<8>();
+    for (word, chunk) in words[line::TEXT..].iter().zip(chunks) {
+        word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        words[line::TEXT + chunks.len()].store(u64::from_le_bytes(last), Ordering::Relaxed);
+    }
+    words[line::TEXT_LOCK].store(lock.wrapping_add(2), Ordering::Release);
+}
+
+/// Empty when the writer keeps getting in between: better no text than a torn one.
+fn read_text(words: &[AtomicU64]) -> Vec<u8> {
+    for _ in 0..100 {
+        let before = words[line::TEXT_LOCK].load(Ordering::Acquire);
+        let length = words[line::TEXT_LENGTH].load(Ordering::Relaxed) as usize;
+        let text = words[line::TEXT..line::TEXT + LINE_WORDS].iter();
+        let mut bytes: Vec<u8> = text.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        fence(Ordering::Acquire);
+        if before % 2 == 0 && words[line::TEXT_LOCK].load(Ordering::Relaxed) == before {
+            bytes.truncate(length);
+            return bytes;
+        }
+        std::hint::spin_loop();
+    }
+    Vec::new()
+}

@@ -1,0 +1,242 @@
+//! The kernel calls that have no safe wrapper: fork, shared pages, signal dispositions,
+//! adopted descriptors, argv.
+//!
+//! Must not know policy: every function is the smallest safe shape around one call. The only
+//! `unsafe` outside the Python room stands here.
+//!
+//! Invariants:
+//! 1. Every block carries its SAFETY line.
+//! 2. The signal handler touches atomics and `write(2)` only (signal-safety(7)), and leaves
+//!    `errno` as it found it.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+/// What [`fork`] returned, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    /// In the parent: the child's process id.
+    Parent(i32),
+    /// In the child.
+    Child,
+}
+
+/// Duplicates the process. The child has the calling thread only, so nothing may hold a lock
+/// in another thread: the master has no other threads.
+pub fn fork() -> io::Result<Forked> {
+    // SAFETY: fork takes no arguments and the return value tells the sides apart. The caller
+    // is the process's only thread, so the child inherits no lock that nobody can release.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid)),
+    }
+}
+
+/// Ends the process at once: no destructors, no exit handlers, no interpreter finalisation.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit never returns and has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live timespec; CLOCK_MONOTONIC always exists on Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec.unsigned_abs().wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec.unsigned_abs())
+}
+
+/// The kernel's id of the calling thread.
+pub fn thread_id() -> u32 {
+    // SAFETY: gettid has no arguments and cannot fail.
+    unsafe { libc::gettid() }.unsigned_abs()
+}
+
+/// An anonymous mapping shared with every process forked after its creation, as zeroed words.
+#[derive(Debug)]
+pub struct SharedWords {
+    start: ptr::NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: the mapping lives until drop and is only reachable as atomics.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above; atomics may be used through shared references from any thread.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    /// Maps at least `count` words.
+    pub fn new(count: usize) -> io::Result<SharedWords> {
+        let bytes = count.max(1) * size_of::<AtomicU64>();
+        // SAFETY: a fresh anonymous mapping aliases nothing.
+        let address = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = ptr::NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(SharedWords { start, count: count.max(1) })
+    }
+}
+
+impl Deref for SharedWords {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is `count` words long, page aligned, zeroed (a valid AtomicU64),
+        // and lives as long as self.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        // SAFETY: start and length are those of our own mapping; no reference outlives self.
+        // A failure leaves the mapping in place, which is harmless.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
+    }
+}
+
+/// Watches `fd` in the epoll instance so that one event wakes one of the waiting processes
+/// (EPOLLEXCLUSIVE), level-triggered, reported with `token`.
+pub fn epoll_add_exclusive(epfd: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32, u64: token };
+    // SAFETY: both descriptors are open for the call and `event` is a live epoll_event.
+    check(unsafe { libc::epoll_ctl(epfd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event) })
+}
+
+/// Stops watching `fd`.
+pub fn epoll_del(epfd: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both descriptors are open for the call; DEL ignores the event pointer.
+    check(unsafe { libc::epoll_ctl(epfd.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), ptr::null_mut()) })
+}
+
+/// Takes over descriptor number `fd`, which was inherited and belongs to nobody in this
+/// process: it comes back under another number, close-on-exec, and the old number is closed.
+/// Standard streams are refused.
+pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd <= libc::STDERR_FILENO {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: fcntl on any number is defined; a closed one answers EBADF.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    check(copy)?;
+    // SAFETY: the caller hands over a number that no object of this process owns.
+    unsafe { libc::close(fd) };
+    // SAFETY: `copy` was just made and is owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Overwrites the bytes at `start..end` of this process's argument area with `title`,
+/// zero-padded; the last byte stays zero (the kernel would read on into the environment).
+pub(super) fn overwrite_argv(start: usize, end: usize, title: &[u8]) {
+    let Some(room) = end.checked_sub(start).filter(|room| *room > 1) else { return };
+    let length = title.len().min(room - 1);
+    // SAFETY: the kernel reported the range as this process's argv strings, which lie on the
+    // initial stack: mapped, writable, and read by nobody after start-up (both the C runtime
+    // and CPython have copied or decoded their arguments by now).
+    unsafe {
+        let area = ptr::with_exposed_provenance_mut::<u8>(start);
+        ptr::write_bytes(area, 0, room);
+        ptr::copy_nonoverlapping(title.as_ptr(), area, length);
+    }
+}
+
+/// Write end of the pipe that [`on_signal`] reports into; -1: nowhere.
+static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
+/// Per signal number: deliveries the pipe had no room for.
+static OVERFLOWED: [AtomicU32; 65] = [const { AtomicU32::new(0) }; 65];
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let fd = SIGNAL_PIPE.load(Ordering::Relaxed);
+    let byte = signal as u8;
+    // SAFETY: errno is this thread's own; write is async-signal-safe and `byte` is live.
+    unsafe {
+        let errno = libc::__errno_location();
+        let saved = *errno;
+        if fd >= 0 && libc::write(fd, ptr::from_ref(&byte).cast(), 1) != 1 {
+            OVERFLOWED[usize::from(byte).min(64)].fetch_add(1, Ordering::Relaxed);
+        }
+        *errno = saved;
+    }
+}
+
+/// Directs signal reports to `fd`, or nowhere. The caller keeps the descriptor open meanwhile.
+pub(super) fn set_signal_pipe(fd: Option<BorrowedFd<'_>>) {
+    SIGNAL_PIPE.store(fd.map_or(-1, |fd| fd.as_raw_fd()), Ordering::SeqCst);
+}
+
+/// Takes the number of deliveries of `signal` that the pipe had no room for.
+pub(super) fn take_overflowed(signal: i32) -> u32 {
+    usize::try_from(signal)
+        .ok()
+        .and_then(|index| OVERFLOWED.get(index))
+        .map_or(0, |count| count.swap(0, Ordering::Relaxed))
+}
+
+/// What a signal does on arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disposition {
+    /// Reported through the pipe.
+    Reported,
+    /// What the kernel does by itself.
+    Default,
+    /// Nothing.
+    Ignored,
+}
+
+/// Replaces the disposition of `signal`, whatever it was: CPython's handlers are not chained,
+/// because theirs would turn SIGINT into a KeyboardInterrupt in the middle of ours.
+pub(super) fn dispose(signal: i32, disposition: Disposition) -> io::Result<()> {
+    // SAFETY: all-zero is a valid sigaction (empty mask, no flags, SIG_DFL).
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = match disposition {
+        Disposition::Reported => on_signal as extern "C" fn(libc::c_int) as usize,
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignored => libc::SIG_IGN,
+    };
+    // Restarting keeps the application's C libraries from seeing EINTR; poll and epoll_wait
+    // are interrupted all the same.
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: `action` is initialised and the handler is async-signal-safe.
+    check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_words_are_zeroed_and_writable() {
+        let words = SharedWords::new(1000).unwrap();
+        assert_eq!(words.len(), 1000);
+        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        words[999].store(7, Ordering::Relaxed);
+        assert_eq!(words[999].load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn standard_streams_are_not_adopted() {
+        for fd in [-1, 0, 1, 2] {
+            assert_eq!(adopt_fd(fd).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(adopt_fd(9_999).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    }
+}
