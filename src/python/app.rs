@@ -26,6 +26,9 @@ use super::support::Support;
 use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
 use crate::log;
 
+/// Blocks from this size on are handed over with the interpreter given back.
+const LARGE: usize = 16 * 1024;
+
 /// A loaded application with everything its exchanges need.
 pub(super) struct PyApp(pub(super) Arc<Inner>);
 
@@ -221,8 +224,8 @@ impl Running {
             let flow = self.shared.with_sink(py, |sink| {
                 self.shared.send_head(sink, length)?;
                 Ok::<_, PyErr>(match coalesce {
-                    true => sink.block(bytes, false),
-                    false => py.detach(|| sink.block(bytes, true)),
+                    true if bytes.len() < LARGE => sink.block(bytes, false),
+                    _ => py.detach(|| sink.block(bytes, !coalesce)),
                 })
             });
             match flow.unwrap_or(Ok(Flow::Gone))? {
