@@ -276,7 +276,7 @@ pub fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 /// The elements of a comma-separated list without whitespace around them, empty ones too.
-pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn elements(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim)
 }
 

@@ -413,7 +413,7 @@ impl Head {
     }
 
     /// The values of every field of that name, compared without case, in order.
-    pub fn find<'b>(&self, bytes: &'b [u8], name: &str) -> impl Iterator<Item = &'b [u8]> {
+    pub fn find<'b>(&self, bytes: &'b [u8], name: &str) -> impl DoubleEndedIterator<Item = &'b [u8]> {
         let name = name.as_bytes();
         self.fields
             .iter()
@@ -422,7 +422,7 @@ impl Head {
     }
 
     /// The values of every field of that kind, in order.
-    pub fn of_kind<'b>(&self, bytes: &'b [u8], kind: Known) -> impl Iterator<Item = &'b [u8]> {
+    pub fn of_kind<'b>(&self, bytes: &'b [u8], kind: Known) -> impl DoubleEndedIterator<Item = &'b [u8]> {
         self.fields.iter().filter(move |field| field.kind == kind).map(move |field| field.value.of(bytes))
     }
 }

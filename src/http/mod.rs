@@ -20,12 +20,14 @@
 //! | [`response`] | the head an application answers with | 9110 section 15 |
 //! | [`disposition`] | how a response is framed, and whether the connection lives on | 9112 section 6 |
 //! | [`encode`] | the bytes of a response | 9112 sections 4 and 7.1 |
+//! | [`addr_set`] | whom the operator trusts | |
 //! | [`forwarded`] | what a proxy says about its client | 7239 |
 //! | [`proxy_protocol`] | what a balancer says about its client | PROXY protocol 1 and 2 |
 //! | [`date`] | IMF-fixdate | 9110 section 5.6.7 |
 //! | [`limits`] | what is too much, and what is tolerated | |
 //! | [`error`] | why a peer was refused | |
 
+pub mod addr_set;
 pub mod chunked;
 pub mod connection;
 pub mod date;
