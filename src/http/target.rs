@@ -1,8 +1,86 @@
 //! Which path and query does a request target name? RFC 9112 section 3.2, RFC 3986.
 //!
-//! Must not know: what the application is told.
+//! Must not know: what the application is told, whether the connection is secured.
 //!
-//! Invariant: decoding happens once, after splitting; what is no valid escape is kept.
+//! Invariants:
+//! 1. A target is in exactly one of the four forms, and in the one its method allows.
+//! 2. Decoding happens once, after splitting; what is no valid escape is kept.
+
+use super::fields::Span;
+use super::head::TargetForm;
+use super::host;
+
+/// A target taken apart. Spans index the same bytes as the target's own span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The form it is in.
+    pub form: TargetForm,
+    /// The path, still encoded.
+    pub path: Span,
+    /// The query without `?`.
+    pub query: Span,
+    /// The authority, of absolute-form and authority-form.
+    pub authority: Span,
+    /// An absolute-form target with the scheme https.
+    pub https: bool,
+}
+
+/// Takes the target at `offset` apart; `None` if it is in no form its method allows. That all its
+/// bytes are visible ASCII has been checked.
+pub fn split(method: &[u8], target: &[u8], offset: usize) -> Option<Target> {
+    // A fragment is never sent (RFC 9112 section 3.2); what follows it would be read two ways.
+    if target.contains(&b'#') {
+        return None;
+    }
+    let whole = Span::new(offset, offset + target.len());
+    match target {
+        // RFC 9112 section 3.2.3: CONNECT takes this form and no other.
+        _ if method == b"CONNECT" => host::is_valid_with_port(target).then_some(Target {
+            form: TargetForm::Authority,
+            authority: whole,
+            ..Target::default()
+        }),
+        [b'/', ..] => Some(path_and_query(target, offset)),
+        b"*" => (method == b"OPTIONS").then_some(Target {
+            form: TargetForm::Asterisk,
+            path: whole,
+            ..Target::default()
+        }),
+        _ => absolute(target, offset),
+    }
+}
+
+/// RFC 9112 section 3.2.2. The authority must be there and must not hold userinfo
+/// (RFC 9110 sections 4.2.1 and 4.2.4).
+fn absolute(target: &[u8], offset: usize) -> Option<Target> {
+    let colon = memchr::memchr(b':', target)?;
+    let https = target[..colon].eq_ignore_ascii_case(b"https");
+    if !https && !target[..colon].eq_ignore_ascii_case(b"http") {
+        return None;
+    }
+    let rest = target[colon..].strip_prefix(b"://")?;
+    let start = colon + 3;
+    let length = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    if !host::is_valid(&rest[..length]) {
+        return None;
+    }
+    let behind = offset + start + length;
+    Some(Target {
+        form: TargetForm::Absolute,
+        authority: Span::new(offset + start, behind),
+        https,
+        ..path_and_query(&rest[length..], behind)
+    })
+}
+
+fn path_and_query(text: &[u8], offset: usize) -> Target {
+    let end = offset + text.len();
+    let (path, query) = match memchr::memchr(b'?', text) {
+        Some(mark) => (Span::new(offset, offset + mark), Span::new(offset + mark + 1, end)),
+        None => (Span::new(offset, end), Span::new(end, end)),
+    };
+    Target { path, query, ..Target::default() }
+}
 
 /// Decodes `%HH`; what is no valid escape is kept as it is. The result is `path` itself when
 /// there is nothing to decode, otherwise `out`, which is overwritten.
@@ -39,6 +117,67 @@ pub(super) fn hex(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Form, path, query and authority of a target.
+    fn parts(method: &str, target: &'static str) -> Option<(TargetForm, [&'static str; 3])> {
+        let text = |span: Span| std::str::from_utf8(span.of(target.as_bytes())).unwrap();
+        let split = split(method.as_bytes(), target.as_bytes(), 0)?;
+        Some((split.form, [text(split.path), text(split.query), text(split.authority)]))
+    }
+
+    #[test]
+    fn the_four_forms() {
+        use TargetForm::*;
+        for (method, target, form, expected) in [
+            ("GET", "/", Origin, ["/", "", ""]),
+            ("GET", "/a/b?c=d", Origin, ["/a/b", "c=d", ""]),
+            ("GET", "/a?b=c?d=e??f", Origin, ["/a", "b=c?d=e??f", ""]),
+            ("GET", "/?", Origin, ["/", "", ""]),
+            ("GET", "//evil.example/a", Origin, ["//evil.example/a", "", ""]),
+            ("GET", "/http://a/b", Origin, ["/http://a/b", "", ""]),
+            ("GET", "http://a.test/b?c", Absolute, ["/b", "c", "a.test"]),
+            ("GET", "HTTPS://a.test:8443/b", Absolute, ["/b", "", "a.test:8443"]),
+            ("GET", "http://a.test", Absolute, ["", "", "a.test"]),
+            ("GET", "http://a.test?b/c", Absolute, ["", "b/c", "a.test"]),
+            ("GET", "http://[::1]:80/", Absolute, ["/", "", "[::1]:80"]),
+            ("OPTIONS", "*", Asterisk, ["*", "", ""]),
+            ("OPTIONS", "/a", Origin, ["/a", "", ""]),
+            ("CONNECT", "a.test:443", Authority, ["", "", "a.test:443"]),
+            ("CONNECT", "[::1]:443", Authority, ["", "", "[::1]:443"]),
+        ] {
+            assert_eq!(parts(method, target), Some((form, expected)), "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn targets_in_no_form() {
+        for (method, target) in [
+            ("GET", "*"),
+            ("OPTIONS", "**"),
+            ("GET", "a"),
+            ("GET", "a.test:80"),
+            ("GET", "?a"),
+            ("GET", "/a#b"),
+            ("GET", "http:/a"),
+            ("GET", "http:a"),
+            ("GET", "http://"),
+            ("GET", "http:///a"),
+            ("GET", "http://?a"),
+            ("GET", "http://:80/"),
+            ("GET", "http://u@a.test/"),
+            ("GET", "http://u:p@a.test/"),
+            ("GET", "http://a.test\\b/"),
+            ("GET", "http://[::1/"),
+            ("GET", "ftp://a.test/"),
+            ("GET", "javascript://a.test/"),
+            ("CONNECT", "/"),
+            ("CONNECT", "*"),
+            ("CONNECT", "a.test"),
+            ("CONNECT", "http://a.test:443/"),
+        ] {
+            assert_eq!(parts(method, target), None, "{method} {target}");
+        }
+    }
 
     #[test]
     fn decodes_once_and_keeps_what_is_no_escape() {

@@ -1,0 +1,424 @@
+//! Heads as a whole: rules by clause, limits, policies, and every way to cut them.
+
+use super::*;
+
+const HOST: &str = "Host: a.test";
+
+struct Case {
+    limits: Limits,
+    policy: Policy,
+    trusted: bool,
+}
+
+impl Case {
+    fn new() -> Self {
+        Case { limits: Limits::default(), policy: Policy::default(), trusted: false }
+    }
+
+    /// Parses whole and byte by byte; both must come to the same.
+    fn parse(&self, bytes: &[u8]) -> Result<Option<Head>, RefusalKind> {
+        let mut whole = Head::new();
+        let verdict = whole.parse(bytes, &self.limits, &self.policy, self.trusted);
+        let mut dripped = Head::new();
+        let mut last = Ok(Parsed::NeedMore);
+        for end in 1..=bytes.len() {
+            last = dripped.parse(&bytes[..end], &self.limits, &self.policy, self.trusted);
+            if last != Ok(Parsed::NeedMore) {
+                break;
+            }
+        }
+        let kind = |verdict: &Result<Parsed, Refusal>| verdict.clone().map_err(|refusal| refusal.kind);
+        assert_eq!(kind(&verdict), kind(&last), "whole and dripped: {}", bytes.escape_ascii());
+        if verdict == Ok(Parsed::Complete) {
+            assert_eq!(whole.fields, dripped.fields);
+            assert_eq!(
+                (whole.len, whole.body, whole.header_block),
+                (dripped.len, dripped.body, dripped.header_block)
+            );
+        }
+        match verdict {
+            Ok(Parsed::Complete) => Ok(Some(whole)),
+            Ok(Parsed::NeedMore) => Ok(None),
+            Err(refusal) => Err(refusal.kind),
+        }
+    }
+}
+
+fn request(line: &str, fields: &[&str]) -> Vec<u8> {
+    let mut text = format!("{line}\r\n");
+    for field in fields {
+        text += field;
+        text += "\r\n";
+    }
+    text += "\r\n";
+    // Latin-1, so that rows can name any byte.
+    text.chars().map(|c| c as u8).collect()
+}
+
+fn get(fields: &[&str]) -> Vec<u8> {
+    request("GET /a?b HTTP/1.1", &[&[HOST], fields].concat())
+}
+
+fn refused(bytes: &[u8]) -> Option<RefusalKind> {
+    Case::new().parse(bytes).err()
+}
+
+#[test]
+fn a_head_is_read_with_its_spans() {
+    let bytes = [
+        b"\r\n".to_vec(),
+        request("POST http://b.test/a%41?q HTTP/1.1", &[HOST, "X-A:  1 ", "Content-Length: 5"]),
+        b"hello".to_vec(),
+    ]
+    .concat();
+    let head = Case::new().parse(&bytes).unwrap().unwrap();
+    assert_eq!(head.method.of(&bytes), b"POST");
+    assert_eq!(head.target.of(&bytes), b"http://b.test/a%41?q");
+    assert_eq!(head.path_bytes(&bytes), b"/a%41");
+    assert_eq!(head.query.of(&bytes), b"q");
+    assert_eq!(head.authority.of(&bytes), b"b.test");
+    assert_eq!(head.version_text.of(&bytes), b"1.1");
+    assert_eq!(head.form, TargetForm::Absolute);
+    assert_eq!(head.body, BodyLength::Length(5));
+    assert_eq!(head.header_block.of(&bytes), b"Host: a.test\r\nX-A:  1 \r\nContent-Length: 5\r\n");
+    assert_eq!(head.len, bytes.len() - 5);
+    assert_eq!(head.find(&bytes, "x-a").collect::<Vec<_>>(), [b"1"]);
+    assert_eq!(
+        head.fields.iter().map(|field| field.kind).collect::<Vec<_>>(),
+        [Known::Host, Known::Other, Known::ContentLength]
+    );
+}
+
+#[test]
+fn a_head_without_fields() {
+    let bytes = request("GET / HTTP/1.0", &[]);
+    let head = Case::new().parse(&bytes).unwrap().unwrap();
+    assert!(head.fields.is_empty() && head.header_block.is_empty());
+    assert_eq!(head.len, bytes.len());
+}
+
+#[test]
+fn paths_of_the_other_forms() {
+    for (line, path) in [
+        ("GET http://a.test HTTP/1.1", &b"/"[..]),
+        ("OPTIONS * HTTP/1.1", b"*"),
+        ("CONNECT a.test:1 HTTP/1.1", b""),
+        ("GET //b.test/c HTTP/1.1", b"//b.test/c"),
+    ] {
+        let bytes = request(line, &[HOST]);
+        assert_eq!(Case::new().parse(&bytes).unwrap().unwrap().path_bytes(&bytes), path, "{line}");
+    }
+}
+
+#[test]
+fn each_refusal_rests_on_a_clause() {
+    use RefusalKind::*;
+    let v11 = "GET / HTTP/1.1";
+    for (clause, bytes, kind) in [
+        ("9112 3.2: one Host", request(v11, &[]), HostMissing),
+        ("9112 3.2: one Host", get(&["host: a.test"]), HostRepeated),
+        ("9112 3.2: one Host", request("GET / HTTP/1.0", &[HOST, HOST]), HostRepeated),
+        ("9112 3.2: valid", request(v11, &["Host: a b"]), HostInvalid),
+        ("9112 3.2: valid", request(v11, &["Host: a.test/x"]), HostInvalid),
+        ("9112 3.2: valid", request(v11, &["Host: u@a.test"]), HostInvalid),
+        ("9112 3.2: valid", request(v11, &["Host: a.test:x"]), HostInvalid),
+        ("9112 3.2: valid", request("GET / HTTP/1.0", &["Host: a b"]), HostInvalid),
+        (
+            "9112 3.2: also beside an absolute target",
+            request("GET http://a.test/ HTTP/1.1", &[]),
+            HostMissing,
+        ),
+        ("9110 7.4: https needs TLS", request("GET https://a.test/ HTTP/1.1", &[HOST]), Misdirected),
+        ("9112 5.1", get(&["X-A : b"]), SpaceBeforeColon),
+        ("9112 5", get(&["Foo bar"]), FieldLine),
+        ("9112 5", get(&[": b"]), FieldName),
+        ("9110 5.1", get(&["X(A): b"]), FieldName),
+        ("9110 5.1", get(&["X\0A: b"]), FieldName),
+        ("9110 5.1", get(&["X\u{e9}: b"]), FieldName),
+        ("9110 5.5", get(&["X-A: a\0b"]), FieldValue),
+        ("9110 5.5", get(&["X-A: a\x0bb"]), FieldValue),
+        ("9112 2.2", get(&["X-A: a\rb"]), FieldValue),
+        ("9112 2.2", get(&["X-A: a\nX-B: b"]), LineEnd),
+        ("9112 2.2", get(&["X-A: a\n"]), LineEnd),
+        ("9112 2.2: whitespace first", request(v11, &[" X: y", HOST]), Folding),
+        ("9112 5.2", get(&["X-A: a", " b"]), Folding),
+        ("9112 5.2", get(&["X-A: a", "\tb"]), Folding),
+        ("9112 5.2", get(&["X-A: a", " "]), Folding),
+        ("9110 8.3: singleton", get(&["Content-Type: a", "content-type: a"]), ContentTypeRepeated),
+        ("9112 6.3 rule 5", get(&["Content-Length: +5"]), ContentLength),
+        ("9112 6.3 rule 5", get(&["Content-Length: 5", "Content-Length: 5"]), ContentLengthRepeated),
+        ("9112 6.3 rule 3", get(&["Content-Length: 5", "Transfer-Encoding: chunked"]), LengthConflict),
+        ("9112 6.1", request("GET / HTTP/1.0", &["Transfer-Encoding: chunked"]), TransferEncodingVersion),
+        ("9112 6.3 rule 4", get(&["Transfer-Encoding: gzip"]), TransferEncoding),
+        ("9112 6.1", get(&["Transfer-Encoding: gzip, chunked"]), TransferCodingUnknown),
+        ("9110 10.1.1", get(&["Expect: 200-maybe"]), Expectation),
+        ("9110 10.1.1", get(&["Expect: 100-continue, x"]), Expectation),
+        ("9110 15.6.6", request("PRI * HTTP/2.0", &[]), VersionUnsupported),
+        ("9112 2.2", b"GET / HTTP/1.1\nHost: a\n\n".to_vec(), LineEnd),
+        ("9112 2.2", b"\nGET / HTTP/1.1\r\n".to_vec(), LineEnd),
+        ("9112 2.2", b"\r\rGET / HTTP/1.1\r\n".to_vec(), LineEnd),
+        ("9112 2.2", b"GET / HTTP/1.1\r\r\nHost: a\r\n\r\n".to_vec(), LineEnd),
+    ] {
+        // Where a bare CR or LF is seen sooner byte by byte, only the kind may differ.
+        if kind == LineEnd {
+            let mut head = Head::new();
+            let verdict = head.parse(&bytes, &Limits::default(), &Policy::default(), false);
+            assert_eq!(
+                verdict.map_err(|refusal| refusal.status),
+                Err(400),
+                "{clause}: {}",
+                bytes.escape_ascii()
+            );
+            continue;
+        }
+        assert_eq!(refused(&bytes), Some(kind), "{clause}: {}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn hosts_that_are_well() {
+    for host in ["Host:", "Host: ", "Host: a.test:80", "Host: [::1]", "hOsT:\ta.test \t"] {
+        assert_eq!(refused(&request("GET / HTTP/1.1", &[host])), None, "{host}");
+    }
+    assert_eq!(refused(&request("GET / HTTP/1.0", &[])), None);
+}
+
+#[test]
+fn an_https_target_is_a_trusted_proxys_to_send() {
+    let bytes = request("GET https://a.test/ HTTP/1.1", &[HOST]);
+    let head = Case { trusted: true, ..Case::new() }.parse(&bytes).unwrap().unwrap();
+    assert!(head.https_target);
+}
+
+#[test]
+fn persistence() {
+    let (v10, v11) = ("GET / HTTP/1.0", "GET / HTTP/1.1");
+    for (line, fields, keep) in [
+        (v11, &[][..], true),
+        (v11, &["Connection: close"], false),
+        (v11, &["Connection: foo, Close"], false),
+        (v11, &["Connection: foo", "Connection: close"], false),
+        (v11, &["Connection: close, keep-alive"], false),
+        (v11, &["Connection: keep-alive", "Connection: close"], false),
+        (v11, &["Connection: closed"], true),
+        (v11, &["Connection: \"close\""], true),
+        (v11, &["Connection: , ,"], true),
+        (v10, &[], false),
+        (v10, &["Connection: keep-alive"], true),
+        (v10, &["Connection: foo,KEEP-ALIVE"], true),
+        (v10, &["Connection: keep-alive, close"], false),
+        (v10, &["Keep-Alive: 300"], false),
+    ] {
+        let bytes = request(line, &[&[HOST], fields].concat());
+        let head = Case::new().parse(&bytes).unwrap().unwrap();
+        assert_eq!(head.wants_keep_alive, keep, "{line} {fields:?}");
+        assert!(!head.must_close);
+    }
+    let head = Case::new().parse(&request("CONNECT a.test:1 HTTP/1.1", &[HOST])).unwrap().unwrap();
+    assert!(head.must_close && head.is_connect);
+}
+
+#[test]
+fn expectations_and_upgrades() {
+    let (v10, v11) = ("POST / HTTP/1.0", "POST / HTTP/1.1");
+    for (line, fields, expects, upgrade) in [
+        (v11, &["Expect: 100-continue", "Content-Length: 5"][..], true, false),
+        (v11, &["Expect: 100-CONTINUE", "Transfer-Encoding: chunked"], true, false),
+        (v11, &["Expect: 100-continue, 100-continue,", "Content-Length: 5"], true, false),
+        (v11, &["Expect: 100-continue", "Content-Length: 0"], false, false),
+        (v11, &["Expect: 100-continue"], false, false),
+        (v11, &["Expect:", "Content-Length: 5"], false, false),
+        (v10, &["Expect: 100-continue", "Content-Length: 5"], false, false),
+        (v10, &["Expect: whatever"], false, false),
+        (v11, &["Connection: Upgrade", "Upgrade: websocket"], false, true),
+        (v11, &["Connection: keep-alive, upgrade", "Upgrade: h2c"], false, true),
+        (v11, &["Upgrade: h2c"], false, false),
+        (v11, &["Connection: upgrade"], false, false),
+        (v10, &["Connection: upgrade", "Upgrade: h2c"], false, false),
+    ] {
+        let bytes = request(line, &[&[HOST], fields].concat());
+        let head = Case::new().parse(&bytes).unwrap().unwrap();
+        assert_eq!((head.expects_continue, head.upgrade), (expects, upgrade), "{line} {fields:?}");
+    }
+}
+
+#[test]
+fn names_with_underscores() {
+    let bytes = get(&["X_A: 1", "Content_Length: 5", "SCRIPT_NAME: /x", "X-A: 2"]);
+    let names = |case: &Case| {
+        let head = case.parse(&bytes)?.unwrap();
+        let names =
+            head.fields.iter().map(|field| String::from_utf8(field.name.of(&bytes).to_vec()).unwrap());
+        Ok((names.collect::<Vec<_>>().join(" "), head.body))
+    };
+    let with = |header_map, trusted| Case {
+        policy: Policy { header_map, ..Policy::default() },
+        trusted,
+        ..Case::new()
+    };
+    let none = BodyLength::None;
+    assert_eq!(names(&with(HeaderMap::Drop, false)), Ok(("Host X-A".into(), none)));
+    assert_eq!(names(&with(HeaderMap::Drop, true)), Ok(("Host SCRIPT_NAME X-A".into(), none)));
+    assert_eq!(names(&with(HeaderMap::Refuse, true)), Err(RefusalKind::Underscore));
+    let all = "Host X_A Content_Length SCRIPT_NAME X-A";
+    assert_eq!(names(&with(HeaderMap::Dangerous, false)), Ok((all.into(), none)));
+    let mut star = with(HeaderMap::Refuse, true);
+    star.policy.forwarder_headers = vec!["*".into()];
+    assert_eq!(names(&star), Ok((all.into(), none)));
+    star.trusted = false;
+    assert_eq!(names(&star), Err(RefusalKind::Underscore));
+}
+
+#[test]
+fn a_script_name_is_known_from_trusted_peers_only() {
+    let bytes = get(&["SCRIPT_NAME: /x"]);
+    for (trusted, kind) in [(true, Known::ScriptName), (false, Known::Other)] {
+        let policy = Policy { header_map: HeaderMap::Dangerous, ..Policy::default() };
+        let head = Case { policy, trusted, ..Case::new() }.parse(&bytes).unwrap().unwrap();
+        assert_eq!(head.fields[1].kind, kind);
+    }
+}
+
+#[test]
+fn a_proxy_field_never_gets_through() {
+    let bytes = get(&["Proxy: evil", "PROXY: evil"]);
+    let head = Case { trusted: true, ..Case::new() }.parse(&bytes).unwrap().unwrap();
+    assert_eq!(head.fields.len(), 1);
+}
+
+#[test]
+fn forwarding_fields_of_untrusted_peers_can_be_dropped() {
+    let bytes = get(&[
+        "X-Forwarded-For: 1",
+        "Forwarded: for=1",
+        "X-Real-IP: 1",
+        "x-forwarded-own: 1",
+        "X-Forward: 1",
+    ]);
+    let policy = Policy { drop_untrusted_forwarded: true, ..Policy::default() };
+    for (trusted, count) in [(false, 2), (true, 6)] {
+        let case = Case { policy: policy.clone(), trusted, ..Case::new() };
+        assert_eq!(case.parse(&bytes).unwrap().unwrap().fields.len(), count);
+    }
+}
+
+#[test]
+fn folded_lines_where_permitted() {
+    let policy = Policy { permit_obsolete_folding: true, ..Policy::default() };
+    let case = Case { policy, ..Case::new() };
+    let bytes = get(&["X-A: a", " b", "\t c ", "X-B:", "  d", "X-C: e", " ", "X_D: f", " g", "X-E: h"]);
+    let head = case.parse(&bytes).unwrap().unwrap();
+    let source = head.source(&bytes);
+    assert_eq!(source.len(), head.len);
+    let values: Vec<_> = head.fields.iter().map(|field| field.value.of(source)).collect();
+    assert_eq!(values, [&b"a.test"[..], b"a   b  \t c", b"d", b"e", b"h"]);
+    for (fields, kind) in [
+        (&["Content-Length:", " 5"][..], RefusalKind::Folding),
+        (&["Transfer-Encoding: chunked", " "], RefusalKind::Folding),
+        (&["X-A: a", " b\0"], RefusalKind::FieldValue),
+        (&["X-A: a", " b\rc"], RefusalKind::FieldValue),
+    ] {
+        assert_eq!(case.parse(&get(fields)).err(), Some(kind), "{fields:?}");
+    }
+    assert_eq!(case.parse(&request("GET / HTTP/1.1", &[" X: y", HOST])).err(), Some(RefusalKind::Folding));
+    assert_eq!(case.parse(&request("GET / HTTP/1.1", &[HOST, " .evil"])).err(), Some(RefusalKind::Folding));
+}
+
+#[test]
+fn methods_are_folded_to_upper_case_where_asked() {
+    let policy =
+        Policy { permit_unconventional_http_method: true, casefold_http_method: true, ..Policy::default() };
+    let bytes = request("hEad / HTTP/1.1", &[HOST]);
+    let head = Case { policy, ..Case::new() }.parse(&bytes).unwrap().unwrap();
+    assert_eq!(head.method.of(head.source(&bytes)), b"HEAD");
+    assert!(head.is_head);
+}
+
+#[test]
+fn limits_by_name() {
+    let case = |limits: Limits| Case { limits, ..Case::new() };
+    let line = case(Limits { request_line: 20, ..Limits::default() });
+    assert!(line.parse(&request("GET /23456 HTTP/1.1", &[HOST])).is_ok());
+    assert!(line.parse(&request("GET /234567 HTTP/1.1", &[HOST])).is_ok());
+    assert_eq!(
+        line.parse(&request("GET /2345678 HTTP/1.1", &[HOST])).err(),
+        Some(RefusalKind::RequestLineTooLong)
+    );
+    assert_eq!(line.parse(b"GET /23456789012345678").err(), Some(RefusalKind::RequestLineTooLong));
+
+    let count = case(Limits { fields: 2, ..Limits::default() });
+    assert!(count.parse(&get(&["X: 1"])).is_ok());
+    assert_eq!(count.parse(&get(&["X: 1", "X: 2"])).err(), Some(RefusalKind::TooManyFields));
+    assert_eq!(count.parse(&get(&["X: 1", "X_Y: 2"])).err(), Some(RefusalKind::TooManyFields));
+
+    let size = case(Limits { field_size: 20, ..Limits::default() });
+    assert!(size.parse(&get(&["X-A: 9012345678"])).is_ok());
+    assert!(size.parse(&get(&["X-A: 90123456789012"])).is_err());
+    assert_eq!(
+        size.parse(b"GET / HTTP/1.1\r\nX-A: 1234567890123456").err(),
+        Some(RefusalKind::FieldTooLarge)
+    );
+
+    let total = case(Limits { head: 80, ..Limits::default() });
+    assert!(total.parse(&get(&[])).is_ok());
+    assert_eq!(
+        total.parse(&get(&["X-A: 3456789012345678901234567890123456789012345678901234567890"])).err(),
+        Some(RefusalKind::HeadTooLarge)
+    );
+
+    let blank = case(Limits { blank_lines: 2, ..Limits::default() });
+    assert!(blank.parse(&[&b"\r\n\r\n"[..], &get(&[])].concat()).unwrap().is_some());
+    assert_eq!(blank.parse(b"\r\n\r\n\r\n").err(), Some(RefusalKind::BlankLines));
+}
+
+#[test]
+fn statuses_of_limits() {
+    for (kind, status) in [
+        (RefusalKind::RequestLineTooLong, 414),
+        (RefusalKind::TooManyFields, 431),
+        (RefusalKind::FieldTooLarge, 431),
+        (RefusalKind::HeadTooLarge, 431),
+        (RefusalKind::BodyTooLarge, 413),
+        (RefusalKind::Expectation, 417),
+        (RefusalKind::VersionUnsupported, 505),
+        (RefusalKind::TransferCodingUnknown, 501),
+    ] {
+        assert_eq!(Refusal::new(kind).status, status);
+    }
+    assert!(RefusalKind::ALL.iter().all(|kind| (400..=599).contains(&kind.status())));
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_by_its_head() {
+    let limits = Limits { body: Some(10), ..Limits::default() };
+    let case = Case { limits, ..Case::new() };
+    assert!(case.parse(&get(&["Content-Length: 10"])).is_ok());
+    assert_eq!(case.parse(&get(&["Content-Length: 11"])).err(), Some(RefusalKind::BodyTooLarge));
+}
+
+#[test]
+fn a_head_is_reused_without_a_trace() {
+    let mut head = Head::new();
+    let first = request(
+        "POST http://b.test/x?y HTTP/1.0",
+        &[HOST, "Content-Length: 5", "Connection: keep-alive", "X-A: 1"],
+    );
+    let second = request("GET / HTTP/1.1", &[HOST]);
+    assert_eq!(head.parse(&first, &Limits::default(), &Policy::default(), false), Ok(Parsed::Complete));
+    assert_eq!(head.parse(&second, &Limits::default(), &Policy::default(), false), Ok(Parsed::Complete));
+    let mut fresh = Head::new();
+    fresh.parse(&second, &Limits::default(), &Policy::default(), false).unwrap();
+    assert_eq!(format!("{head:?}"), format!("{fresh:?}"));
+}
+
+#[test]
+fn a_refusal_is_safe_to_log() {
+    let mut head = Head::new();
+    let refusal =
+        head.parse(b"G\x1b[2J\nT / HTTP/1.1\r\n", &Limits::default(), &Policy::default(), false).unwrap_err();
+    let text = refusal.to_string();
+    assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text}");
+    let secret = get(&["Authorization: secret\0"]);
+    let refusal = Head::new().parse(&secret, &Limits::default(), &Policy::default(), false).unwrap_err();
+    assert_eq!(refusal.to_string(), "Invalid HTTP header value: 'Authorization'");
+}
