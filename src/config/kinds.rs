@@ -346,7 +346,12 @@ fn headers(raw: &Raw) -> Result<Value, Problem> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     match pairs.iter().find(|(name, _)| name.is_empty() || !name.bytes().all(token)) {
         Some((name, _)) => Err(Problem::new(format!("{name:?} is not a header name"), hint)),
-        None => Ok(Value::Headers(pairs.into_iter().map(|(n, v)| (n.to_ascii_uppercase(), v)).collect())),
+        None => {
+            let mut pairs: Vec<_> = pairs.into_iter().map(|(n, v)| (n.to_ascii_uppercase(), v)).collect();
+            // A TOML table has no order: equal headers are to be equal values.
+            pairs.sort();
+            Ok(Value::Headers(pairs))
+        }
     }
 }
 

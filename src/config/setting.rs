@@ -6,7 +6,6 @@
 //! 1. A row is complete: flags, keys, variables, help and reference are derived from it alone.
 
 use super::kinds::Kind;
-use super::raw::Raw;
 use super::value::Value;
 
 /// Under which heading a setting is listed; Gunicorn's sections, and some of ours.
@@ -203,10 +202,5 @@ impl Setting {
     /// it would show as an empty text here.
     pub fn default_value(&self) -> Value {
         self.kind.parse_text(self.default).unwrap_or(Value::Text(String::new()))
-    }
-
-    /// The value of one text from a flag that was not repeated.
-    pub fn from_flag(&self, text: &str) -> Raw {
-        if self.kind.repeats() { Raw::List(vec![Raw::from(text)]) } else { Raw::from(text) }
     }
 }

@@ -79,7 +79,7 @@ fn wrong(setting: &Setting, value: String, origin: Origin, problem: Problem) -> 
     };
     let exit = if setting.kind == Kind::App { exit::APP } else { exit::CONFIGURATION };
     let error = ConfigError::about(setting.name, origin, problem.problem).hint(hint);
-    ConfigError { value: Some(value), exit, ..error }
+    ConfigError { value: Some(value.into()), exit, ..error }
 }
 
 /// Where the hint lists what is right, an example adds nothing.
