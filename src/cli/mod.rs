@@ -39,14 +39,19 @@ pub struct Invocation {
     pub args: Vec<String>,
     /// The environment as it was before anything changed it.
     pub env: BTreeMap<String, String>,
+    /// The directory it was started in, from which the configuration file's path counts. Kept
+    /// because `chdir` leaves it before a reload; empty: wherever the process is.
+    pub directory: PathBuf,
 }
 
 impl Invocation {
-    /// These arguments (without the program's name) in this process's environment.
+    /// These arguments (without the program's name) in this process's environment and directory.
     pub fn of_process(args: impl IntoIterator<Item = OsString>) -> Self {
         let text = |s: OsString| s.to_string_lossy().into_owned();
         let env = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-        Self { args: args.into_iter().map(text).collect(), env }
+        // A directory that is gone has no configuration file either; relative paths fail as they should.
+        let directory = std::env::current_dir().unwrap_or_default();
+        Self { args: args.into_iter().map(text).collect(), env, directory }
     }
 }
 
@@ -79,7 +84,7 @@ pub type ReadText<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 /// `python:MODULE`), and returns its variables.
 pub type RunPython<'a> = dyn Fn(&str) -> Result<Variables, ConfigError> + 'a;
 
-/// How files are read; relative paths count from the directory the program was started in.
+/// How files are read. Paths have been joined to [`Invocation::directory`], but for Python's.
 pub struct Readers<'a> {
     /// Text files.
     pub text: &'a ReadText<'a>,
@@ -106,7 +111,7 @@ pub fn load(invocation: &Invocation, readers: &Readers<'_>) -> Result<Loaded, Co
     };
     let ours = sources::environment(&invocation.env)?;
     let named = [&said, &ours, &gunicorn].into_iter().find_map(command::named_file);
-    let file = file(named, readers)?;
+    let file = file(named, &invocation.directory, readers)?;
     let surroundings = sources::surroundings(&invocation.env);
     let sheet = Sheet::of([surroundings, file, gunicorn, ours, said])?;
     if is_on(&sheet, "print_config") && !names_app(&sheet) {
@@ -134,25 +139,30 @@ fn gunicorn_cmd_args(env: &BTreeMap<String, String>) -> Result<Said, ConfigError
 }
 
 /// What the one configuration file says: the named one, or one that needs no naming.
-fn file(named: Option<(&str, &Origin)>, readers: &Readers<'_>) -> Result<Source, ConfigError> {
+fn file(named: Option<(&str, &Origin)>, start: &Path, readers: &Readers<'_>) -> Result<Source, ConfigError> {
     if let Some((name, origin)) = named.filter(|(name, _)| !name.is_empty()) {
-        return read_file(name, origin, readers);
+        return read_file(name, origin, start, readers);
     }
     for name in DEFAULT_FILES {
-        match (readers.text)(Path::new(name)) {
+        match (readers.text)(&start.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            _ => return read_file(name, &Origin::Default, readers),
+            _ => return read_file(name, &Origin::Default, start, readers),
         }
     }
     Ok(Source::new())
 }
 
-fn read_file(name: &str, origin: &Origin, readers: &Readers<'_>) -> Result<Source, ConfigError> {
+fn read_file(
+    name: &str,
+    origin: &Origin,
+    start: &Path,
+    readers: &Readers<'_>,
+) -> Result<Source, ConfigError> {
     if is_python(name) {
         return python_file(name, origin, readers);
     }
     let path = PathBuf::from(name.strip_prefix("file:").unwrap_or(name));
-    let text = (readers.text)(&path).map_err(|error| {
+    let text = (readers.text)(&start.join(&path)).map_err(|error| {
         let complaint = ConfigError::about("config", origin.clone(), format!("cannot be read: {error}"));
         ConfigError { value: Some(Raw::from(name).to_string().into()), ..complaint }
     })?;

@@ -21,7 +21,7 @@ impl World<'_> {
             file.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         };
         let env = self.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let invocation = Invocation { args: words::split(self.args).unwrap(), env };
+        let invocation = Invocation { args: words::split(self.args).unwrap(), env, ..Invocation::default() };
         load(&invocation, &Readers { text: &read, python: None })
     }
 
@@ -218,6 +218,19 @@ fn one_configuration_file_is_read() {
 }
 
 #[test]
+fn files_count_from_the_start_directory() {
+    let read = |path: &Path| match path.to_str() {
+        Some("/start/conf/a.toml") => Ok("workers = 3".to_owned()),
+        other => panic!("{other:?}"),
+    };
+    let args = ["-c", "conf/a.toml", "app"].map(str::to_owned).to_vec();
+    let invocation = Invocation { args, directory: "/start".into(), ..Invocation::default() };
+    let loaded = load(&invocation, &Readers { text: &read, python: None }).unwrap();
+    let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
+    assert_eq!(config.origin("workers").to_string(), "conf/a.toml line 1");
+}
+
+#[test]
 fn python_files_wait_for_somebody_who_runs_them() {
     for (args, files) in [("app -c conf.py", &[][..]), ("app", &[("gunicorn.conf.py", "workers = 3")])] {
         let (exit, text) = World { args, files, ..World::default() }.complaint();
@@ -232,7 +245,7 @@ fn python_files_wait_for_somebody_who_runs_them() {
         Some("gunicorn.conf.py") => Ok(String::new()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    let invocation = Invocation { args: vec!["app".to_owned()], env: BTreeMap::new() };
+    let invocation = Invocation { args: vec!["app".to_owned()], ..Invocation::default() };
     let loaded = load(&invocation, &Readers { text: &read, python: Some(&run) }).unwrap();
     let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
     assert_eq!(

@@ -11,6 +11,7 @@ pub mod compat;
 pub mod error;
 pub mod exit;
 pub mod fields;
+mod head_limits;
 pub mod kinds;
 pub mod origin;
 pub mod raw;

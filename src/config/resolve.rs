@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::fields::Field;
+use super::head_limits::HeadLimits;
 use super::origin::Origin;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
@@ -166,11 +167,6 @@ pub struct Config {
     sheet: Sheet,
 }
 
-/// Gunicorn's ceilings, and what 0 stands for.
-const LONGEST_REQUEST_LINE: usize = 8190;
-const MOST_REQUEST_FIELDS: usize = 32_768;
-const DEFAULT_FIELD_SIZE: usize = 8190;
-
 impl Config {
     /// Types every line of the sheet.
     pub fn new(sheet: Sheet) -> Result<Self, ConfigError> {
@@ -261,7 +257,7 @@ impl Config {
 }
 
 /// The setting of this name as its field's type.
-fn field<T: Field>(sheet: &Sheet, name: &str) -> Result<T, ConfigError> {
+pub(super) fn field<T: Field>(sheet: &Sheet, name: &str) -> Result<T, ConfigError> {
     let line = sheet.line(name).ok_or_else(|| mismatch(name, Origin::Default))?;
     T::from_value(&line.value).ok_or_else(|| mismatch(name, line.origin.clone()))
 }
@@ -278,126 +274,5 @@ fn require_app(sheet: &Sheet) -> Result<(), ConfigError> {
     }
 }
 
-/// The limits of a request head, which depend on each other.
-struct HeadLimits {
-    line: Option<usize>,
-    fields: usize,
-    field_size: usize,
-    head: usize,
-}
-
-impl HeadLimits {
-    fn of(sheet: &Sheet) -> Result<Self, ConfigError> {
-        let line = field::<Option<usize>>(sheet, "limit_request_line")?.map(|n| n.min(LONGEST_REQUEST_LINE));
-        let fields = match field::<usize>(sheet, "limit_request_fields")? {
-            0 => MOST_REQUEST_FIELDS,
-            most => most.min(MOST_REQUEST_FIELDS),
-        };
-        let field_size = match field(sheet, "limit_request_field_size")? {
-            0 => DEFAULT_FIELD_SIZE,
-            longest => longest,
-        };
-        // Gunicorn's bound for all fields, each with its line end, and the empty line after them.
-        let derived = fields.saturating_mul(field_size.saturating_add(2)).saturating_add(4);
-        let derived = derived.saturating_add(line.unwrap_or(LONGEST_REQUEST_LINE) + 2);
-        let head = field::<Option<usize>>(sheet, "limit_request_head")?.unwrap_or(derived);
-        Ok(Self { line, fields, field_size, head })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::setting::Setting;
-    use crate::config::sources::Given;
-    use crate::config::table::{self, SETTINGS};
-
-    fn config(texts: &[(&str, &str)]) -> Config {
-        let given = |name: &str, text: &str| {
-            let setting: &'static Setting = table::find(name).unwrap();
-            Given { setting, raw: setting.kind.split(text), origin: Origin::CommandLine(name.into()) }
-        };
-        let mut source = vec![given("wsgi_app", "app")];
-        source.extend(texts.iter().map(|(name, text)| given(name, text)));
-        Config::new(Sheet::of([source]).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn every_field_takes_its_default_and_its_example() {
-        config(&[]);
-        for setting in SETTINGS {
-            config(&[(setting.name, setting.example)]);
-        }
-    }
-
-    #[test]
-    fn every_word_of_a_choice_has_its_variant() {
-        for setting in SETTINGS {
-            let crate::config::kinds::Kind::Choice(words, aliases) = setting.kind else { continue };
-            for word in words.iter().chain(aliases.iter().map(|(alias, _)| alias)) {
-                config(&[(setting.name, word)]);
-            }
-        }
-    }
-
-    #[test]
-    fn every_row_has_a_field() {
-        let shown = format!("{:?}", config(&[]));
-        for setting in SETTINGS {
-            let field = format!(" {}: ", setting.name);
-            assert!(shown.contains(&field), "{} is not a field of Config", setting.name);
-        }
-    }
-
-    #[test]
-    fn zero_is_off() {
-        let off = config(&[
-            ("timeout", "0"),
-            ("keepalive", "0"),
-            ("server_header", ""),
-            ("limit_request_line", "0"),
-        ]);
-        assert_eq!(
-            (off.timeout, off.keepalive, off.server_header, off.limit_request_line),
-            (None, None, None, None)
-        );
-        assert_eq!((off.max_requests, off.max_worker_memory, off.pidfile), (None, None, None));
-        let on = config(&[("timeout", "0.5"), ("max_worker_memory", "1K")]);
-        assert_eq!(on.timeout, Some(Duration::from_millis(500)));
-        assert_eq!(on.max_worker_memory, Some(1024));
-    }
-
-    #[test]
-    fn limits_of_a_head_follow_gunicorns_rules() {
-        let normal = config(&[]);
-        assert_eq!(normal.limit_request_line, Some(4094));
-        assert_eq!(normal.limit_request_head, 100 * 8192 + 4 + 4096);
-        let odd = config(&[
-            ("limit_request_line", "20000"),
-            ("limit_request_fields", "99999"),
-            ("limit_request_field_size", "0"),
-            ("limit_request_head", "64K"),
-        ]);
-        assert_eq!(odd.limit_request_line, Some(8190));
-        assert_eq!(odd.limit_request_fields, 32_768);
-        assert_eq!(odd.limit_request_field_size, 8190);
-        assert_eq!(odd.limit_request_head, 65_536);
-        assert_eq!(config(&[("limit_request_fields", "0")]).limit_request_fields, 32_768);
-        assert_eq!(config(&[("threads", "0")]).threads, 1);
-    }
-
-    #[test]
-    fn an_application_is_needed() {
-        let error = Config::new(Sheet::of([]).unwrap()).unwrap_err();
-        assert!(error.to_string().starts_with("No application module specified."));
-        assert_eq!(error.exit, crate::config::exit::CONFIGURATION);
-    }
-
-    #[test]
-    fn origins_are_kept() {
-        let config = config(&[("workers", "3")]);
-        assert_eq!(config.origin("workers"), &Origin::CommandLine("workers".into()));
-        assert_eq!(config.origin("threads"), &Origin::Default);
-        assert_eq!(config.rows().len(), SETTINGS.len());
-    }
-}
+mod tests;
