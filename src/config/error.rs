@@ -11,43 +11,43 @@ use std::fmt;
 use super::exit;
 use super::origin::Origin;
 
-/// A complaint about the configuration.
+/// A complaint about the configuration. Its texts are boxed: every step returns it by value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The setting (or the unknown name) it is about; `None`: about the whole.
-    pub setting: Option<String>,
+    pub setting: Option<Box<str>>,
     /// The value, as it would be written in TOML; `None`: the value is not the trouble.
-    pub value: Option<String>,
+    pub value: Option<Box<str>>,
     /// Where it was said.
     pub origin: Origin,
     /// What is wrong, without a full stop.
-    pub problem: String,
+    pub problem: Box<str>,
     /// What would be right.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// What the process ends with: [`exit::CONFIGURATION`] or [`exit::USAGE`].
     pub exit: u8,
 }
 
 impl ConfigError {
     /// A complaint about the whole configuration, or a file of it.
-    pub fn general(origin: Origin, problem: impl Into<String>) -> Self {
+    pub fn general(origin: Origin, problem: impl Into<Box<str>>) -> Self {
         let problem = problem.into();
         Self { setting: None, value: None, origin, problem, hint: None, exit: exit::CONFIGURATION }
     }
 
     /// A complaint about one setting.
-    pub fn about(setting: impl Into<String>, origin: Origin, problem: impl Into<String>) -> Self {
+    pub fn about(setting: impl Into<Box<str>>, origin: Origin, problem: impl Into<Box<str>>) -> Self {
         Self { setting: Some(setting.into()), ..Self::general(origin, problem) }
     }
 
     /// The command line could not be understood.
-    pub fn usage(origin: Origin, problem: impl Into<String>) -> Self {
+    pub fn usage(origin: Origin, problem: impl Into<Box<str>>) -> Self {
         Self { exit: exit::USAGE, ..Self::general(origin, problem) }
     }
 
     /// Says what would be right.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }

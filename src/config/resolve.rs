@@ -10,6 +10,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::ConfigError;
+use super::fields::Field;
+use super::head_limits::HeadLimits;
+use super::origin::Origin;
+use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
 use super::types::{BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass};
 
@@ -158,4 +163,116 @@ pub struct Config {
     pub check_config: bool,
     /// Print the configuration, then as `check_config`.
     pub print_config: bool,
+
+    sheet: Sheet,
 }
+
+impl Config {
+    /// Types every line of the sheet.
+    pub fn new(sheet: Sheet) -> Result<Self, ConfigError> {
+        require_app(&sheet)?;
+        let limits = HeadLimits::of(&sheet)?;
+        Ok(Self {
+            config: field(&sheet, "config")?,
+            wsgi_app: field(&sheet, "wsgi_app")?,
+            python: field(&sheet, "python")?,
+            venv: field(&sheet, "venv")?,
+            bind: field(&sheet, "bind")?,
+            backlog: field(&sheet, "backlog")?,
+            reuse_port: field(&sheet, "reuse_port")?,
+            workers: field(&sheet, "workers")?,
+            // Gunicorn takes 0 as well; somebody has to do the work.
+            threads: field::<usize>(&sheet, "threads")?.max(1),
+            worker_class: field(&sheet, "worker_class")?,
+            worker_connections: field(&sheet, "worker_connections")?,
+            max_requests: field(&sheet, "max_requests")?,
+            max_requests_jitter: field(&sheet, "max_requests_jitter")?,
+            max_worker_memory: field(&sheet, "max_worker_memory")?,
+            max_worker_age: field(&sheet, "max_worker_age")?,
+            max_worker_age_jitter: field(&sheet, "max_worker_age_jitter")?,
+            timeout: field(&sheet, "timeout")?,
+            timeout_grace: field(&sheet, "timeout_grace")?,
+            boot_timeout: field(&sheet, "boot_timeout")?,
+            graceful_timeout: field(&sheet, "graceful_timeout")?,
+            keepalive: field(&sheet, "keepalive")?,
+            keepalive_requests: field(&sheet, "keepalive_requests")?,
+            header_timeout: field(&sheet, "header_timeout")?,
+            body_timeout: field(&sheet, "body_timeout")?,
+            body_min_rate: field(&sheet, "body_min_rate")?,
+            write_timeout: field(&sheet, "write_timeout")?,
+            linger_timeout: field(&sheet, "linger_timeout")?,
+            spool_threshold: field(&sheet, "spool_threshold")?,
+            high_water: field(&sheet, "high_water")?,
+            limit_request_line: limits.line,
+            limit_request_fields: limits.fields,
+            limit_request_field_size: limits.field_size,
+            limit_request_head: limits.head,
+            limit_request_body: field(&sheet, "limit_request_body")?,
+            limit_trailers: field(&sheet, "limit_trailers")?,
+            forwarded_allow_ips: field(&sheet, "forwarded_allow_ips")?,
+            secure_scheme_headers: field(&sheet, "secure_scheme_headers")?,
+            forwarder_headers: field(&sheet, "forwarder_headers")?,
+            header_map: field(&sheet, "header_map")?,
+            permit_obsolete_folding: field(&sheet, "permit_obsolete_folding")?,
+            strip_header_spaces: field(&sheet, "strip_header_spaces")?,
+            permit_unconventional_http_method: field(&sheet, "permit_unconventional_http_method")?,
+            permit_unconventional_http_version: field(&sheet, "permit_unconventional_http_version")?,
+            casefold_http_method: field(&sheet, "casefold_http_method")?,
+            proxy_protocol: field(&sheet, "proxy_protocol")?,
+            proxy_allow_ips: field(&sheet, "proxy_allow_ips")?,
+            server_header: field(&sheet, "server_header")?,
+            sendfile: field(&sheet, "sendfile")?,
+            chdir: field(&sheet, "chdir")?,
+            pythonpath: field(&sheet, "pythonpath")?,
+            raw_env: field(&sheet, "raw_env")?,
+            preload_app: field(&sheet, "preload_app")?,
+            daemon: field(&sheet, "daemon")?,
+            pidfile: field(&sheet, "pidfile")?,
+            worker_tmp_dir: field(&sheet, "worker_tmp_dir")?,
+            user: field(&sheet, "user")?,
+            group: field(&sheet, "group")?,
+            initgroups: field(&sheet, "initgroups")?,
+            umask: field(&sheet, "umask")?,
+            proc_name: field(&sheet, "proc_name")?,
+            accesslog: field(&sheet, "accesslog")?,
+            access_log_format: field(&sheet, "access_log_format")?,
+            errorlog: field(&sheet, "errorlog")?,
+            loglevel: field(&sheet, "loglevel")?,
+            capture_output: field(&sheet, "capture_output")?,
+            check_config: field(&sheet, "check_config")?,
+            print_config: field(&sheet, "print_config")?,
+            sheet,
+        })
+    }
+
+    /// Where the value of the setting of this name came from.
+    pub fn origin(&self, name: &str) -> &Origin {
+        self.sheet.line(name).map_or(&Origin::Default, |line| &line.origin)
+    }
+
+    /// Every setting with its value and origin, in the table's order.
+    pub fn rows(&self) -> &[Line] {
+        self.sheet.lines()
+    }
+}
+
+/// The setting of this name as its field's type.
+pub(super) fn field<T: Field>(sheet: &Sheet, name: &str) -> Result<T, ConfigError> {
+    let line = sheet.line(name).ok_or_else(|| mismatch(name, Origin::Default))?;
+    T::from_value(&line.value).ok_or_else(|| mismatch(name, line.origin.clone()))
+}
+
+fn mismatch(name: &str, origin: Origin) -> ConfigError {
+    ConfigError::about(name, origin, "a bug in rwsgi: the table and the configuration's field do not agree")
+}
+
+fn require_app(sheet: &Sheet) -> Result<(), ConfigError> {
+    match field::<AppTarget>(sheet, "wsgi_app") {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ConfigError::general(Origin::Default, "No application module specified.")
+            .hint("say which, e.g. rwsgi myproject.wsgi:application")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
