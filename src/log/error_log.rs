@@ -13,7 +13,7 @@
 //! 2. The one lock is held to copy or exchange a pointer, never while a system call runs; a
 //!    process that was forked at just that moment goes without the lock rather than waiting.
 //! 3. The process id is read for each line: the log outlives forks.
-//! 4. A target that does not take a line within [`PATIENCE`] is not waited for again until it has
+//! 4. A target that does not take a line within `PATIENCE` is not waited for again until it has
 //!    taken one. What it did not take is counted.
 
 use std::fmt::{self, Write as _};
