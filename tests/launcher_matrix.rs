@@ -5,6 +5,7 @@
 //! executed and loaded where it can be, and compared with what plain `python` says of itself.
 
 #![cfg(feature = "python")]
+#![allow(clippy::expect_used, reason = "a failed expectation is a failed test, in its helpers too")]
 
 use std::env;
 use std::ffi::OsStr;
