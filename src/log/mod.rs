@@ -11,10 +11,13 @@
 
 pub mod access;
 pub mod access_format;
+mod access_line;
 pub mod access_record;
 mod clock;
 pub mod error_log;
 mod escape;
+mod level;
+mod output;
 pub mod sink;
 
 use std::fmt;
@@ -24,8 +27,9 @@ use std::path::PathBuf;
 pub use access::AccessLog;
 pub use access_format::{AccessFormat, FormatError, Needs};
 pub use access_record::{AccessRecord, Fields, NoFields};
-pub use error_log::{ErrorLog, Level, dropped, init, level, reopen, set_level};
+pub use error_log::{ErrorLog, dropped, init, level, plain, reopen, set_level};
 pub use escape::escape;
+pub use level::{Level, UnknownLevel};
 pub use sink::Sink;
 
 /// Where a log goes.
