@@ -1,6 +1,8 @@
 //! Which processes should be alive, and what is done about it?
 
+mod plan;
 pub mod settings;
+mod slots;
 
 pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
