@@ -176,6 +176,8 @@ kinds! {
     Forwarded 400 "forwarded" "Contradictory or invalid forwarding headers",
     /// Scheme headers that disagree.
     SchemeConflict 400 "scheme_conflict" "Contradictory scheme headers",
+    /// A path outside the mount prefix that was configured, or said by a trusted peer.
+    ScriptName 500 "script_name" "Configuration problem: the request path lacks the SCRIPT_NAME prefix",
     /// A PROXY header that is malformed.
     ProxyHeader 400 "proxy_header" "Invalid PROXY header",
     /// A PROXY header from a peer that may not send one.

@@ -82,13 +82,8 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
 fn register(crew: &Crew) -> std::io::Result<()> {
     let readable = Interest::READABLE;
     crew.registry.register(&mut SourceFd(&crew.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
-    if let Some(lifeline) = &*crew.lifeline() {
-        crew.registry.register(&mut SourceFd(&lifeline.as_fd().as_raw_fd()), LIFELINE, readable)?;
-    }
-    crew.state().listeners.open(&crew.registry)?;
-    // Signals that came before the registration would not be an edge.
-    crew.look_for_signals();
-    Ok(())
+    crew.registry.register(&mut SourceFd(&crew.lifeline.as_fd().as_raw_fd()), LIFELINE, readable)?;
+    crew.state().listeners.open(&crew.registry)
 }
 
 fn open_access(settings: &WorkerSettings) -> std::io::Result<Option<AccessLog>> {

@@ -28,7 +28,9 @@ use super::context::Context;
 use super::listeners::{Listeners, Pause};
 use super::threads;
 use super::timers::Timers;
+use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
+use crate::system::signals::Signals;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
@@ -44,6 +46,8 @@ pub const LIFELINE: Token = Token(SPECIAL + 2);
 pub const LISTENERS: usize = SPECIAL + 16;
 /// A follower with nothing to do for so long ends.
 const IDLE_THREAD: Duration = Duration::from_secs(10);
+/// How long the end of a worker waits for its other threads.
+const PATIENCE_MS: u64 = 1000;
 /// Access lines wait at most so long for company.
 const LOG_DELAY_MS: u64 = 50;
 
@@ -132,6 +136,10 @@ pub struct State {
 pub struct Crew {
     /// The worker's.
     pub context: Arc<Context>,
+    /// What the master says.
+    pub signals: Signals,
+    /// Whether the master lives.
+    pub lifeline: Lifeline,
     /// Where sockets are registered.
     pub registry: Registry,
     poller: Mutex<(Poll, Events)>,
@@ -144,7 +152,12 @@ pub struct Crew {
 
 impl Crew {
     /// A crew of one, over these listeners.
-    pub fn new(context: Arc<Context>, listeners: Listeners) -> io::Result<Self> {
+    pub fn new(
+        context: Arc<Context>,
+        listeners: Listeners,
+        signals: Signals,
+        lifeline: Lifeline,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKE)?;
@@ -171,7 +184,7 @@ impl Crew {
         let poller = Mutex::new((poll, Events::with_capacity(EVENTS)));
         let log_due = AtomicU64::new(0);
         let (state, follow) = (Mutex::new(state), Condvar::new());
-        Ok(Crew { context, registry, poller, waker, log_due, state, follow })
+        Ok(Crew { context, signals, lifeline, registry, poller, waker, log_due, state, follow })
     }
 
     /// The shared state.
@@ -431,11 +444,30 @@ impl Crew {
         tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
     }
 
-    /// Takes every connection that is in its slot, for the end.
-    pub fn take_all(&self) -> Vec<(usize, Box<Conn>)> {
+    /// Closes every connection that is in its slot, for the end.
+    pub fn close_all(&self) {
+        let conns: Vec<Box<Conn>> = {
+            let mut state = self.state();
+            let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
+            tokens.into_iter().filter_map(|token| state.check_out(token)).collect()
+        };
+        for conn in conns {
+            if conn.reply.ends_by_closing() {
+                conn.stream.abort_on_close();
+            }
+        }
+    }
+
+    /// Waits until the calling thread is the last one, or no longer if the drain is out of time.
+    pub fn wait_for_threads(&self) {
+        let patience = now_ms() + PATIENCE_MS;
         let mut state = self.state();
-        let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
-        tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
+        let until = state.drain_deadline.min(patience).max(now_ms() + 100);
+        self.follow.notify_all();
+        while state.taken.iter().skip(1).any(|taken| *taken) && now_ms() < until {
+            let pause = Duration::from_millis(50);
+            state = self.follow.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 

@@ -42,7 +42,6 @@ pub fn orphaned(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     if !crew.state().draining {
         tracing::warn!("The master is gone, shutting down: Worker (pid: {})", std::process::id());
     }
-    crew.forget_master();
     drain(hand, crew);
 }
 
