@@ -26,6 +26,8 @@ pub trait Runtime: Send + Sync {
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
+    /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
+    fn set_env(&self, name: &str, value: Option<&str>);
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.

@@ -57,6 +57,19 @@ impl Runtime for PyRuntime {
         Python::attach(|_| unsafe { ffi::PyOS_AfterFork_Child() });
     }
 
+    fn set_env(&self, name: &str, value: Option<&str>) {
+        Python::attach(|py| {
+            let changed =
+                py.import("os").and_then(|os| os.getattr("environ")).and_then(|environ| match value {
+                    Some(value) => environ.set_item(name, value),
+                    None => environ.call_method1("pop", (name, py.None())).map(drop),
+                });
+            if let Err(error) = changed {
+                tracing::error!("Cannot set the environment variable {name}: {error}");
+            }
+        });
+    }
+
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;

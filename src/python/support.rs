@@ -43,7 +43,7 @@ pub(super) struct Support {
 fn log_text(text: &Bound<'_, PyAny>) -> PyResult<()> {
     let bytes = super::errors::utf8(text)?;
     let lines = String::from_utf8_lossy(&bytes);
-    text.py().detach(|| tracing::error!(raw = true, "{lines}"));
+    text.py().detach(|| crate::log::plain(&lines));
     Ok(())
 }
 

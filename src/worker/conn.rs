@@ -121,7 +121,13 @@ pub struct Conn {
 
 impl Conn {
     /// A connection just accepted.
-    pub fn new(stream: Stream, peer: Option<SocketAddr>, local: &Address, stage: Stage, trusted: bool) -> Self {
+    pub fn new(
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        local: &Address,
+        stage: Stage,
+        trusted: bool,
+    ) -> Self {
         let endpoint = endpoint(peer, local);
         Conn {
             stream,

@@ -111,9 +111,10 @@ impl Listeners {
     /// Gives all sockets up, for a drain. They are closed when the last handle is dropped.
     pub fn close(&mut self, registry: &Registry) -> io::Result<Vec<Entrance>> {
         let result = match self.paused.take() {
-            None => {
-                self.entrances.iter().try_for_each(|entrance| raw::epoll_del(registry, entrance.acceptor.as_fd()))
-            }
+            None => self
+                .entrances
+                .iter()
+                .try_for_each(|entrance| raw::epoll_del(registry, entrance.acceptor.as_fd())),
             Some(_) => Ok(()),
         };
         let entrances = std::mem::take(&mut self.entrances);

@@ -17,8 +17,7 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
     let source = head.source(bytes);
     let mut script_name = settings.script_name.as_bytes();
     if conn.trusted {
-        conn.endpoint.https =
-            forwarded::scheme(head, source, &settings.scheme_headers)?.unwrap_or(false);
+        conn.endpoint.https = forwarded::scheme(head, source, &settings.scheme_headers)?.unwrap_or(false);
         if let Some(said) = forwarded::script_name(head, source)? {
             script_name = said;
         }
