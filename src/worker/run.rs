@@ -9,7 +9,7 @@
 use std::mem;
 
 use super::access;
-use super::conn::{After, Conn, Stage};
+use super::conn::{After, Conn, Stage, Waiting};
 use super::hand::Hand;
 use super::output::Flushed;
 use super::refuse;
@@ -166,6 +166,7 @@ impl Hand<'_> {
     /// The reply is with the kernel.
     pub(super) fn conclude(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
         self.account(conn, bytes);
+        conn.waiting = Waiting::Nothing;
         conn.stage = match after {
             After::Reuse => Stage::Receiving,
             After::Close | After::Abort => Stage::Closed,
