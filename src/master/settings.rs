@@ -6,9 +6,10 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::plan::Policy;
 use crate::metrics::seat::Seat;
 
 /// Exit codes of the master and, where the same, of a worker that fails to boot.
@@ -28,7 +29,7 @@ pub mod exit {
 /// One entry of `bind`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bind {
-    /// HOST:PORT as resolved by the kernel's resolver at bind time.
+    /// HOST:PORT, resolved when it is bound; IPv4 is preferred, as Gunicorn does.
     Host(String, u16),
     /// An address.
     Tcp(SocketAddr),
@@ -43,7 +44,7 @@ pub enum Bind {
 /// A worker's whole life, run once in the forked child; returns the exit code. Part of the
 /// settings because each generation lives by the configuration it was born under.
 #[derive(Clone)]
-pub struct WorkerLife(pub Arc<dyn Fn(Seat) -> i32>);
+pub struct WorkerLife(pub Rc<dyn Fn(Seat) -> i32>);
 
 /// Everything the master needs.
 #[derive(Debug, Clone)]
@@ -90,8 +91,28 @@ pub struct MasterSettings {
     pub proc_name: String,
     /// The command line an upgrade (USR2) executes.
     pub reexec: Reexec,
-    /// Logs are reopened by this (USR1, and after a reload).
+    /// Reopens the master's log files (USR1).
     pub reopen_logs: Hook,
+    /// Called in the master when these settings come into force: at the start, and when a
+    /// reload has proved itself.
+    pub in_force: Hook,
+}
+
+impl MasterSettings {
+    /// The part of the settings that decisions are made from.
+    pub(super) fn policy(&self) -> Policy {
+        Policy {
+            workers: self.workers,
+            surge: self.surge.max(1),
+            timeout: self.timeout,
+            timeout_grace: self.timeout_grace,
+            boot_timeout: self.boot_timeout,
+            graceful_timeout: self.graceful_timeout,
+            max_worker_age: self.max_worker_age,
+            max_worker_age_jitter: self.max_worker_age_jitter,
+            max_worker_memory: self.max_worker_memory,
+        }
+    }
 }
 
 /// How this program was started, for an upgrade.
@@ -107,11 +128,11 @@ pub struct Reexec {
 
 /// Something the composition root does on the master's behalf.
 #[derive(Clone)]
-pub struct Hook(pub Arc<dyn Fn()>);
+pub struct Hook(pub Rc<dyn Fn()>);
 
 impl Default for Hook {
     fn default() -> Hook {
-        Hook(Arc::new(|| {}))
+        Hook(Rc::new(|| {}))
     }
 }
 

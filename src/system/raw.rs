@@ -43,6 +43,32 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// A child that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reaped {
+    /// Which.
+    pub pid: i32,
+    /// Its exit code, or the signal that ended it.
+    pub ended: Result<i32, i32>,
+}
+
+/// Takes one ended child off the kernel's list, if there is one. (nix's waitpid refuses
+/// real-time signals, after the child is gone: that death would be lost.)
+pub fn reap() -> Option<Reaped> {
+    let mut status = 0;
+    // SAFETY: `status` is a live int.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+    let exited = libc::WIFEXITED(status);
+    let ended = if exited { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) };
+    (pid > 0).then_some(Reaped { pid, ended })
+}
+
+/// Bytes in a memory page.
+pub fn page_size() -> u64 {
+    // SAFETY: sysconf has no preconditions.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 /// CLOCK_MONOTONIC in nanoseconds.
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

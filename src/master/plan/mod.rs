@@ -353,11 +353,6 @@ impl Plan {
             .min()
     }
 
-    /// Whether a worker of the running generation, or the new one's first, serves.
-    pub fn is_serving(&self) -> bool {
-        self.slots.iter().any(|worker| worker.is_serving())
-    }
-
     /// The workers.
     pub fn slots(&self) -> &Slots {
         &self.slots

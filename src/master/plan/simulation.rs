@@ -129,9 +129,8 @@ impl World {
                 self.queue.push(Event::Spawned { slot: *slot, pid: self.next_pid });
             }
             Action::Signal { pid, signal: Signal::Kill } => {
-                if self.processes.remove(pid).is_some() {
-                    self.queue.insert(0, Event::Exited { pid: *pid, ended: Ended::Signal(9) });
-                }
+                let killed = self.processes.remove(pid).map(|_| Ended::Signal(9));
+                self.queue.splice(0..0, killed.map(|ended| Event::Exited { pid: *pid, ended }));
             }
             Action::Signal { pid, signal: Signal::Term | Signal::Quit } => {
                 if let Some(process) = self.processes.get_mut(pid) {

@@ -1,0 +1,332 @@
+//! How are the plan's decisions carried out?
+//!
+//! The only place that forks, kills and executes. Must not decide anything: each action is
+//! done, and what came of it goes back to the plan as an event.
+//!
+//! Invariants:
+//! 1. Every fork is bracketed by the interpreter's own hooks and happens with signals held.
+//! 2. Listeners, settings and worker life of a generation stay together ([`Era`]): a worker is
+//!    never born half old, half new.
+//! 3. Nothing here has an effect when dropped: children drop all of it.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use nix::unistd::Pid;
+
+use super::Reload;
+use super::child;
+use super::listeners::{self, Files, Listeners};
+use super::pidfile::{self, Pidfile};
+use super::plan::{Action, Event, Level, Note};
+use super::settings::MasterSettings;
+use super::upgrade;
+use crate::door::Runtime;
+use crate::metrics::scoreboard::Row;
+use crate::metrics::seat::{Bell, Lifeline, Seat};
+use crate::system::clock::Moment;
+use crate::system::proctitle;
+use crate::system::raw::{self, Forked};
+use crate::system::signals::{Held, Signal, Signals};
+use crate::system::systemd::{Notifier, Report};
+
+/// The settings and sockets of one generation.
+#[derive(Debug, Clone)]
+pub struct Era {
+    /// Its number.
+    pub generation: u32,
+    /// Its settings.
+    pub settings: Rc<MasterSettings>,
+    /// Its listeners.
+    pub listeners: Listeners,
+}
+
+/// Everything the master holds on to.
+pub struct Hands<'a> {
+    /// The interpreter.
+    pub runtime: &'a dyn Runtime,
+    /// Reads the configuration again.
+    pub reload: &'a Reload<'a>,
+    /// What is in force.
+    pub era: Era,
+    /// A new generation that has yet to prove itself.
+    pub candidate: Option<Era>,
+    /// The scoreboard, by slot.
+    pub rows: Vec<Row>,
+    /// Boot pipes, with their slots.
+    pub bells: Vec<(usize, OwnedFd)>,
+    /// What children watch.
+    pub lifeline: Lifeline,
+    /// What keeps the lifeline uncut.
+    pub hold: Option<OwnedFd>,
+    /// This process's signals.
+    pub signals: Option<Signals>,
+    /// The service manager.
+    pub notifier: Notifier,
+    /// The pidfile, if there is one.
+    pub pidfile: Option<Pidfile>,
+    /// The sockets belong to a service manager.
+    pub foreign_sockets: bool,
+    /// The master this one is to follow is still there.
+    pub follows: bool,
+    /// A master that is to follow this one is there.
+    pub followed: bool,
+    /// The end, once it has come.
+    pub exit: Option<i32>,
+}
+
+impl Hands<'_> {
+    /// Does it, and says what came of it.
+    pub fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn { slot, generation } => return Some(self.spawn(slot, generation)),
+            Action::Load { generation } => return Some(self.load(generation)),
+            Action::Reexec => return Some(self.reexec()),
+            Action::Signal { pid, signal } => send(pid, signal),
+            Action::Reopen => (self.era.settings.reopen_logs.0)(),
+            Action::Adopt => self.adopt(),
+            Action::Discard => self.discard(),
+            Action::Promote => self.promote(),
+            Action::CloseListeners => self.close_listeners(),
+            Action::Notify(report) => self.notify(&report),
+            Action::RaiseDeadline { slot, pid, thread, sequence, age } => {
+                self.raise_deadline(slot, pid, thread, sequence, age);
+            }
+            Action::Log(note) => log(&note),
+            Action::Exit(code) => self.exit = Some(code),
+        }
+        None
+    }
+
+    fn spawn(&mut self, slot: usize, generation: u32) -> Event {
+        let era = match &self.candidate {
+            Some(candidate) if candidate.generation == generation => candidate.clone(),
+            _ => self.era.clone(),
+        };
+        match self.fork_worker(slot, era) {
+            Ok(pid) => Event::Spawned { slot, pid },
+            Err(error) => {
+                tracing::error!(target: "rwsgi", "fork: {error}");
+                Event::SpawnFailed { slot }
+            }
+        }
+    }
+
+    fn fork_worker(&mut self, slot: usize, era: Era) -> std::io::Result<i32> {
+        let row = self.seat_row(slot, era.settings.threads)?;
+        row.occupy(era.generation, era.settings.threads, Moment::now());
+        let (hear, bell) = Bell::new()?;
+        let master = nix::unistd::getpid().as_raw();
+        let held = Held::all()?;
+        self.runtime.before_fork();
+        match raw::fork() {
+            Ok(Forked::Child) => {
+                let runtime = self.runtime;
+                let settings = Rc::clone(&era.settings);
+                let seat = move || {
+                    let generation = era.generation;
+                    let listeners = own_listeners(&era)?;
+                    // A handle left open would keep the sockets listening in a worker that
+                    // drains, and swallow connections nobody serves.
+                    drop(era);
+                    self.let_go();
+                    let lifeline = self.lifeline.duplicate()?;
+                    Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
+                };
+                child::live(runtime, &settings, held, seat)
+            }
+            Ok(Forked::Parent(pid)) => {
+                self.runtime.after_fork_parent();
+                self.bells.retain(|(other, _)| *other != slot);
+                self.bells.push((slot, hear));
+                Ok(pid)
+            }
+            Err(error) => {
+                self.runtime.after_fork_parent();
+                row.vacate();
+                Err(error)
+            }
+        }
+    }
+
+    /// The slot's row, made anew if it has too few lines.
+    fn seat_row(&mut self, slot: usize, threads: usize) -> std::io::Result<Row> {
+        while self.rows.len() <= slot {
+            self.rows.push(Row::new(threads)?);
+        }
+        let Some(row) = self.rows.get_mut(slot) else { return Row::new(threads) };
+        if row.threads() < threads.min(crate::metrics::scoreboard::MAX_THREADS) {
+            *row = Row::new(threads)?;
+        }
+        Ok(row.clone())
+    }
+
+    /// In a child: closes all that is the master's.
+    fn let_go(&mut self) {
+        self.signals = None;
+        self.hold = None;
+        self.bells.clear();
+        self.rows.clear();
+        self.era.listeners.clear();
+        self.candidate = None;
+        self.notifier = Notifier::default();
+        self.pidfile = None;
+    }
+
+    fn load(&mut self, generation: u32) -> Event {
+        let loaded = (self.reload)().and_then(|settings| {
+            let listeners =
+                listeners::open(&settings, &self.era.listeners).map_err(|error| error.to_string())?;
+            Ok((settings, listeners))
+        });
+        match loaded {
+            Ok((settings, listeners)) => {
+                let policy = settings.policy();
+                self.candidate = Some(Era { generation, settings: Rc::new(settings), listeners });
+                Event::Loaded(policy)
+            }
+            Err(why) => {
+                tracing::error!(target: "rwsgi", "Reload: {why}");
+                Event::Rejected
+            }
+        }
+    }
+
+    fn adopt(&mut self) {
+        let Some(era) = self.candidate.take() else { return };
+        let before = std::mem::replace(&mut self.era, era);
+        listeners::close_gone(&before.listeners, &self.era.listeners, self.files());
+        (self.era.settings.in_force.0)();
+        if listeners::show(&before.listeners) != listeners::show(&self.era.listeners) {
+            self.log_listening();
+        }
+        if before.settings.pidfile != self.era.settings.pidfile {
+            self.move_pidfile();
+        }
+        self.show_title();
+    }
+
+    fn discard(&mut self) {
+        if let Some(era) = self.candidate.take() {
+            listeners::close_gone(&era.listeners, &self.era.listeners, Files::Remove);
+        }
+    }
+
+    /// Says where the server listens.
+    pub fn log_listening(&self) {
+        let shown = listeners::show(&self.era.listeners);
+        tracing::info!(target: "rwsgi", "Listening at: {shown} ({})", nix::unistd::getpid());
+    }
+
+    /// Shows what this process is.
+    pub fn show_title(&self) {
+        proctitle::set_title(&format!("rwsgi: master [{}]", self.era.settings.proc_name));
+    }
+
+    fn move_pidfile(&mut self) {
+        let before = self.pidfile.take();
+        let Some(path) = self.pidfile_path() else {
+            if let Some(pidfile) = before {
+                pidfile.remove();
+            }
+            return;
+        };
+        match Pidfile::create(&path, nix::unistd::getpid().as_raw()) {
+            Ok(pidfile) => {
+                self.pidfile = Some(pidfile);
+                if let Some(before) = before {
+                    before.remove();
+                }
+            }
+            Err(error) => {
+                tracing::error!(target: "rwsgi", "{error}");
+                self.pidfile = before;
+            }
+        }
+    }
+
+    /// Where the pidfile belongs now.
+    pub fn pidfile_path(&self) -> Option<PathBuf> {
+        let path = self.era.settings.pidfile.as_ref()?;
+        Some(if self.follows { pidfile::upgraded(path) } else { path.clone() })
+    }
+
+    fn promote(&mut self) {
+        if let Some(pidfile) = self.pidfile.take() {
+            let first = self.era.settings.pidfile.clone().unwrap_or_else(|| pidfile.path().to_owned());
+            match pidfile.rename(&first) {
+                Ok(pidfile) => self.pidfile = Some(pidfile),
+                Err(error) => tracing::error!(target: "rwsgi", "{error}"),
+            }
+        }
+        self.notify(&Report::MainPid(nix::unistd::getpid().as_raw()));
+    }
+
+    fn reexec(&mut self) -> Event {
+        let settings = &self.era.settings;
+        match upgrade::launch(&settings.reexec, &self.era.listeners, self.foreign_sockets) {
+            Ok(pid) => Event::Reexeced { pid },
+            Err(error) => {
+                tracing::error!(target: "rwsgi", "exec of {:?}: {error}", settings.reexec.command.first());
+                Event::ReexecFailed
+            }
+        }
+    }
+
+    /// Whether the socket files go with the sockets.
+    fn files(&self) -> Files {
+        if self.follows || self.followed || self.foreign_sockets { Files::Keep } else { Files::Remove }
+    }
+
+    fn close_listeners(&mut self) {
+        self.discard();
+        // The files go first: who finds none is told at once, instead of waiting in a queue
+        // that nobody empties.
+        listeners::close_gone(&self.era.listeners, &[], self.files());
+        self.era.listeners.clear();
+    }
+
+    fn notify(&self, report: &Report) {
+        if let Err(error) = self.notifier.send(report) {
+            tracing::debug!(target: "rwsgi", "notifying the service manager: {error}");
+        }
+    }
+
+    fn raise_deadline(&self, slot: usize, pid: i32, thread: usize, sequence: u64, age: std::time::Duration) {
+        let Some(row) = self.rows.get(slot) else { return };
+        let running = row.running(thread).filter(|running| running.sequence == sequence);
+        let line = running.as_ref().map_or(String::new(), |running| running.line.escape_ascii().to_string());
+        let thread_id = running.map_or(0, |running| running.thread_id);
+        tracing::error!(
+            target: "rwsgi",
+            "WORKER TIMEOUT (pid:{pid}): \"{line}\" got no further for {:.1} s in thread {thread} (tid:{thread_id})",
+            age.as_secs_f32()
+        );
+        row.raise_deadline(thread, sequence);
+        send(pid, Signal::Urg);
+    }
+}
+
+fn own_listeners(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
+    era.listeners.iter().map(|bound| bound.listener.duplicate()).collect()
+}
+
+fn send(pid: i32, signal: Signal) {
+    let number = nix::sys::signal::Signal::try_from(signal.number());
+    if let Ok(number) = number
+        && let Err(error) = nix::sys::signal::kill(Pid::from_raw(pid), number)
+    {
+        // It has just died: its exit is on the way.
+        tracing::debug!(target: "rwsgi", "signalling {pid}: {error}");
+    }
+}
+
+fn log(note: &Note) {
+    match note.level() {
+        Level::Debug => tracing::debug!(target: "rwsgi", "{note}"),
+        Level::Info => tracing::info!(target: "rwsgi", "{note}"),
+        Level::Warn => tracing::warn!(target: "rwsgi", "{note}"),
+        Level::Error => tracing::error!(target: "rwsgi", "{note}"),
+    }
+}

@@ -1,0 +1,95 @@
+//! How does a new master take over from an old one (USR2)?
+//!
+//! The old one starts the new program with its listening sockets and says so in the
+//! environment. Must not know when, nor what becomes of either.
+//!
+//! Invariants: the new program gets the environment the old one was started with, not what
+//! configuration or application made of it; no other descriptor survives the exec.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::Command;
+use std::sync::Arc;
+
+use super::listeners::Bound;
+use super::settings::Reexec;
+use crate::system::{fds, raw};
+
+/// Process id of the old master.
+const PARENT: &str = "RWSGI_UPGRADE_PID";
+/// Descriptors of its listeners, separated by commas.
+const SOCKETS: &str = "RWSGI_UPGRADE_FD";
+/// Set when the sockets belong to a service manager, so that their files are not ours to remove.
+const FOREIGN: &str = "RWSGI_UPGRADE_FOREIGN";
+/// Meant for one process only: not passed on.
+const PERSONAL: [&str; 6] = [PARENT, SOCKETS, FOREIGN, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// What an old master has left to this process.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// The old master.
+    pub parent: i32,
+    /// Its listening sockets.
+    pub sockets: Vec<OwnedFd>,
+    /// They belong to a service manager.
+    pub foreign: bool,
+}
+
+/// Takes the inheritance, if this process was started by an old master. The variables reach
+/// the application's children too, where they mean nothing: the parent must match, or be gone.
+pub fn inherit() -> Option<Inheritance> {
+    let parent: i32 = env::var(PARENT).ok()?.parse().ok()?;
+    let sockets = env::var(SOCKETS).ok()?;
+    let gone = || nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent), None).is_err();
+    if nix::unistd::getppid().as_raw() != parent && !gone() {
+        return None;
+    }
+    let sockets: Vec<OwnedFd> = sockets
+        .split(',')
+        .filter_map(|number| number.parse().ok())
+        .map(raw::adopt_fd)
+        .collect::<io::Result<_>>()
+        .ok()?;
+    (!sockets.is_empty()).then_some(Inheritance { parent, sockets, foreign: env::var_os(FOREIGN).is_some() })
+}
+
+/// Starts the new program beside this one; returns its process id. `foreign`: the sockets
+/// belong to a service manager.
+///
+/// No interpreter is told: between fork and exec the child runs none of our code.
+pub fn launch(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::Result<i32> {
+    let (program, arguments) = reexec.command.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let handed: Vec<OwnedFd> =
+        listeners.iter().map(|bound| fds::inheritable(bound.listener.as_fd())).collect::<io::Result<_>>()?;
+    let numbers: Vec<String> = handed.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&reexec.directory);
+    command.env_clear().envs(passed_on(&reexec.environment));
+    command.env(PARENT, std::process::id().to_string()).env(SOCKETS, numbers.join(","));
+    if foreign {
+        command.env(FOREIGN, "1");
+    }
+    // Not waited for here: the master reaps all its children in one place.
+    let child = command.spawn()?;
+    i32::try_from(child.id()).map_err(io::Error::other)
+}
+
+fn passed_on(environment: &[(OsString, OsString)]) -> impl Iterator<Item = (&OsString, &OsString)> {
+    let personal = |name: &OsString| PERSONAL.iter().any(|other| name == other);
+    environment.iter().filter(move |(name, _)| !personal(name)).map(|(name, value)| (name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn personal_variables_are_not_passed_on() {
+        let environment: Vec<(OsString, OsString)> =
+            ["PATH", "LISTEN_FDS", PARENT, "HOME", SOCKETS].map(|name| (name.into(), "x".into())).into();
+        let kept: Vec<&OsString> = passed_on(&environment).map(|(name, _)| name).collect();
+        assert_eq!(kept, ["PATH", "HOME"]);
+    }
+}
