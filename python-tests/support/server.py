@@ -184,7 +184,7 @@ class Server:
         self.log.wait(r"Booting worker with pid: \d+", count)
         return [int(m[1]) for m in self.log.find(r"Booting worker with pid: (\d+)")]
 
-    def signal(self, number: int) -> None:
+    def kill(self, number: int) -> None:
         self.process.send_signal(number)
 
     def wait(self, patience: float = PATIENCE) -> int:
@@ -197,7 +197,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM, patience: float = PATIENCE) -> int:
         """Signals the master, waits for it and for everything it started."""
         if self.returncode is None:
-            self.signal(number)
+            self.kill(number)
         status = self.wait(patience)
         self.log.wait_end()
         self.finished = True
