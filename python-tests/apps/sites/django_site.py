@@ -12,6 +12,8 @@ settings.configure(
     ROOT_URLCONF=__name__,
     SECRET_KEY="a test's key",
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+    LOGGING={"version": 1, "disable_existing_loggers": False, "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+             "root": {"handlers": ["stderr"]}},
     MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware", "django.middleware.common.CommonMiddleware"],
 )
 
