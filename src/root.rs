@@ -13,7 +13,6 @@ use std::sync::Arc;
 use crate::cli::{self, Invocation, Loaded, Readers};
 use crate::config::{Config, exit};
 use crate::door::Runtime;
-use crate::log;
 use crate::master::{self, MasterSettings};
 use crate::wiring;
 
@@ -44,35 +43,17 @@ fn start(
     executable: Option<PathBuf>,
     runtime: Arc<dyn Runtime>,
 ) -> i32 {
-    if let Some(directory) = &config.chdir
-        && let Err(error) = std::env::set_current_dir(directory)
-    {
-        complain(&format!(
-            "rwsgi: cannot change to {}: {error} ({})",
-            directory.display(),
-            config.origin("chdir")
-        ));
-        return i32::from(exit::CONFIGURATION);
-    }
-    for (name, value) in &config.raw_env {
-        runtime.set_env(name, Some(value));
-    }
     if config.print_config {
         say(&cli::print_config(config.rows()));
     }
-    if config.print_config || config.check_config {
-        return check(&config, &*runtime);
-    }
-    if let Err(error) = log::init(wiring::error_log(&config)) {
-        complain(&format!("rwsgi: {error} ({})", config.origin("errorlog")));
+    let started = wiring::Started { invocation, executable, runtime };
+    if let Err(error) = wiring::Surroundings::of(&config, &started).enter() {
+        complain(&format!("rwsgi: {error}"));
         return i32::from(exit::CONFIGURATION);
     }
-    let started = wiring::Started { invocation, executable, runtime };
-    serve(config, started)
-}
-
-fn serve(config: Config, started: wiring::Started) -> i32 {
-    tracing::info!("Starting rwsgi {}", env!("CARGO_PKG_VERSION"));
+    if config.print_config || config.check_config {
+        return check(&config, &started);
+    }
     let settings = match wiring::master(&config, &started) {
         Ok(settings) => settings,
         Err(error) => {
@@ -80,31 +61,21 @@ fn serve(config: Config, started: wiring::Started) -> i32 {
             return i32::from(exit::CONFIGURATION);
         }
     };
-    let reload = || reload(&started);
-    master::run(settings, &*started.runtime, &reload)
+    master::run(settings, &*started.runtime, &|| reload(&started))
 }
 
 /// Reads the configuration again, for HUP.
 fn reload(started: &wiring::Started) -> Result<MasterSettings, String> {
-    let config = match cli::load(&started.invocation, &Readers::of_process()) {
-        Ok(Loaded::Run(config)) => config,
-        Ok(Loaded::Print { .. }) => return Err("the configuration asks to print something".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    };
-    let directory = config.chdir.as_ref().unwrap_or(&started.invocation.directory);
-    std::env::set_current_dir(directory)
-        .map_err(|error| format!("cannot change to {}: {error}", directory.display()))?;
-    let settings = wiring::master(&config, started)?;
-    log::init(wiring::error_log(&config)).map_err(|error| error.to_string())?;
-    for (name, value) in &config.raw_env {
-        started.runtime.set_env(name, Some(value));
+    match cli::load(&started.invocation, &Readers::of_process()) {
+        Ok(Loaded::Run(config)) => wiring::master(&config, started),
+        Ok(Loaded::Print { .. }) => Err("the configuration asks to print something".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
-    Ok(settings)
 }
 
 /// Loads the application in this process and says what is wrong with it.
-fn check(config: &Config, runtime: &dyn Runtime) -> i32 {
-    match runtime.load(&wiring::app(config)) {
+fn check(config: &Config, started: &wiring::Started) -> i32 {
+    match started.runtime.load(&wiring::app(config, started)) {
         Ok(_) => {
             say(&cli::check_config(config));
             i32::from(exit::OK)

@@ -6,20 +6,21 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cli::Invocation;
-use crate::config::Config;
 use crate::config::types::{
     BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
+use crate::config::{Config, exit};
 use crate::door::{AppSpec, Runtime};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log;
-use crate::master::MasterSettings;
 use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
+use crate::master::{MasterSettings, Seat};
 use crate::system::user;
 use crate::worker::{self, WorkerSettings};
 
@@ -34,8 +35,8 @@ pub struct Started {
 }
 
 /// What the application's loader needs.
-pub fn app(config: &Config) -> AppSpec {
-    let directory = std::env::current_dir().unwrap_or_default();
+pub fn app(config: &Config, started: &Started) -> AppSpec {
+    let directory = directory(config, started);
     let mut search = config.pythonpath.clone();
     search.push(directory.to_string_lossy().into_owned());
     AppSpec {
@@ -72,16 +73,9 @@ fn target(target: &LogTarget) -> Option<log::Target> {
 /// What the master needs; the error is a line for the operator.
 pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
-    let worker = worker(config)?;
-    let runtime = Arc::clone(&started.runtime);
-    let (most, jitter) = (config.max_requests, config.max_requests_jitter);
-    let life = move |seat| {
-        let mut settings = worker.clone();
-        settings.max_requests = most.map(|most| most + random_below(jitter + 1));
-        worker::run(seat, settings, Arc::clone(&runtime))
-    };
+    let surroundings = Surroundings::of(config, started);
     Ok(MasterSettings {
-        worker: WorkerLife(Arc::new(life)),
+        worker: WorkerLife(Rc::new(life(config, started)?)),
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         workers: config.workers,
@@ -102,12 +96,76 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
         daemon: config.daemon,
         proc_name: name(config),
         reexec: reexec(started),
-        reopen_logs: Hook(Arc::new(|| {
+        reopen_logs: Hook(Rc::new(|| {
             if let Err(error) = log::reopen() {
                 tracing::error!("Cannot reopen the error log: {error}");
             }
         })),
+        in_force: Hook(Rc::new(move || {
+            if let Err(error) = surroundings.enter() {
+                tracing::error!("{error}");
+            }
+        })),
     })
+}
+
+/// A worker's life under this configuration.
+fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
+    let worker = worker(config, started)?;
+    let surroundings = Surroundings::of(config, started);
+    let (most, jitter) = (config.max_requests, config.max_requests_jitter);
+    let runtime = Arc::clone(&started.runtime);
+    Ok(move |seat| {
+        if let Err(error) = surroundings.enter() {
+            tracing::error!("Worker failed to boot: {error}");
+            return i32::from(exit::BOOT);
+        }
+        let mut settings = worker.clone();
+        settings.max_requests = most.map(|most| most + random_below(jitter + 1));
+        worker::run(seat, settings, Arc::clone(&runtime))
+    })
+}
+
+/// What a process lives in: its directory, its environment, its error log.
+#[derive(Clone)]
+pub struct Surroundings {
+    directory: PathBuf,
+    chosen: bool,
+    variables: Vec<(String, String)>,
+    log: log::ErrorLog,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Surroundings {
+    /// Those of this configuration.
+    pub fn of(config: &Config, started: &Started) -> Self {
+        Surroundings {
+            directory: directory(config, started),
+            chosen: config.chdir.is_some(),
+            variables: config.raw_env.clone(),
+            log: error_log(config),
+            runtime: Arc::clone(&started.runtime),
+        }
+    }
+
+    /// Makes them this process's.
+    pub fn enter(&self) -> Result<(), String> {
+        // A start directory that was removed meanwhile is nobody's wish.
+        if let Err(error) = std::env::set_current_dir(&self.directory)
+            && self.chosen
+        {
+            return Err(format!("cannot change to {}: {error} (chdir)", self.directory.display()));
+        }
+        for (name, value) in &self.variables {
+            self.runtime.set_env(name, Some(value));
+        }
+        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))
+    }
+}
+
+fn directory(config: &Config, started: &Started) -> PathBuf {
+    let start = &started.invocation.directory;
+    config.chdir.as_ref().map_or_else(|| start.clone(), |chosen| start.join(chosen))
 }
 
 fn name(config: &Config) -> String {
@@ -144,9 +202,9 @@ fn reexec(started: &Started) -> Reexec {
     }
 }
 
-fn worker(config: &Config) -> Result<WorkerSettings, String> {
+fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> {
     Ok(WorkerSettings {
-        app: app(config),
+        app: app(config, started),
         threads: config.threads,
         connections: config.worker_connections,
         max_requests: None,
@@ -179,7 +237,6 @@ fn worker(config: &Config) -> Result<WorkerSettings, String> {
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
         access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
-        title: name(config),
     })
 }
 

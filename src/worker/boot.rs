@@ -38,7 +38,6 @@ const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Us
 /// A worker's whole life. Returns its exit code.
 pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) -> i32 {
     let pid = std::process::id();
-    tracing::info!("Booting worker with pid: {pid}");
     let code = match boot(seat, &mut settings, &runtime) {
         Ok(crew) => {
             serve(&crew);

@@ -63,6 +63,4 @@ pub struct WorkerSettings {
     pub server_header: Vec<u8>,
     /// The access log's format and target.
     pub access: Option<(String, Target)>,
-    /// The process title.
-    pub title: String,
 }
