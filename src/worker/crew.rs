@@ -393,6 +393,9 @@ impl Crew {
             Some(Slot::Out(noted)) => {
                 conn.readable |= noted.readable;
                 conn.hung_up |= noted.hung_up;
+                if noted.writable {
+                    conn.output.unblock();
+                }
                 if noted.disarmed {
                     conn.armed = 0;
                 }
@@ -503,6 +506,9 @@ impl State {
                     Some(Slot::Here(conn)) => {
                         conn.readable |= read;
                         conn.hung_up |= gone;
+                        if event.is_writable() {
+                            conn.output.unblock();
+                        }
                         Item::Conn(token)
                     }
                     Some(Slot::Out(noted)) => {

@@ -51,7 +51,7 @@ fn waiting(conn: &Conn) -> Waiting {
             Phase::Body => Waiting::Body,
             Phase::Complete | Phase::Closed => Waiting::Nothing,
         },
-        Stage::Replying(_) | Stage::Flushing(_) if !conn.output.is_drained() => Waiting::Write,
+        Stage::Replying(_) | Stage::Flushing(_) if conn.output.is_blocked() => Waiting::Write,
         Stage::Lingering => Waiting::Linger,
         Stage::Replying(_) | Stage::Flushing(_) | Stage::Ready | Stage::Closed => Waiting::Nothing,
     }
