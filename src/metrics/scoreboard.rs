@@ -8,12 +8,14 @@
 //! 2. Each thread line has one writer, its thread; only [`Row::raise_deadline`] is the master's.
 //! 3. The request line is read as a whole or not at all (a sequence lock, as in the kernel).
 //! 4. An idle worker writes nothing.
+//! 5. Counters outlive the worker that counted: the next one in the slot counts on.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::time::Duration;
 
+use super::counters::{self, bump};
+pub use super::counters::{Finished, Totals};
 use crate::system::clock::Moment;
 use crate::system::raw::{SharedWords, thread_id};
 
@@ -35,7 +37,10 @@ mod head {
     pub const CONNECTIONS: usize = 7;
     pub const ACCEPTED: usize = 8;
     pub const THREADS: usize = 9;
-    pub const WORDS: usize = 16;
+    pub const STAGES: usize = 16;
+    pub const LATE: usize = 24;
+    pub const REFUSED: usize = 32;
+    pub const WORDS: usize = REFUSED + super::REFUSALS;
 }
 
 /// Word offsets in a thread's line. What every request writes comes first.
@@ -50,19 +55,58 @@ mod line {
     pub const TID: usize = TEXT + super::LINE_WORDS;
     pub const IDENT: usize = TID + 1;
     pub const RAISED: usize = IDENT + 1;
-    pub const REQUESTS: usize = 24;
-    pub const STATUS: usize = 25;
-    pub const SENT: usize = 30;
-    pub const RECEIVED: usize = 31;
-    pub const LATENCY: usize = 32;
-    pub const WORDS: usize = LATENCY + super::LATENCY_BOUNDS_MS.len() + 3;
+    pub const COUNTERS: usize = 24;
+    pub const WORDS: usize = COUNTERS + crate::metrics::counters::WORDS;
 }
 
 /// The running request does not count towards any deadline (it took over the socket).
 const EXEMPT: u64 = 1;
 
-/// Upper bounds of the latency buckets; one more bucket holds the rest, and one word the sum.
-pub const LATENCY_BOUNDS_MS: [u64; 13] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+/// Kinds of refusal that are counted apart. Which number is which kind is the writer's affair.
+pub const REFUSALS: usize = 64;
+
+/// What an open connection that no thread has at hand waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Its next request.
+    Idle,
+    /// A whole head.
+    Head,
+    /// More of a body.
+    Body,
+    /// A thread that may enter the application.
+    Thread,
+    /// The client to take more of a reply.
+    Write,
+    /// The client to end its side.
+    Linger,
+}
+
+impl Waits {
+    /// All, in the order of [`Snapshot::waiting`].
+    pub const ALL: [Waits; 6] =
+        [Waits::Idle, Waits::Head, Waits::Body, Waits::Thread, Waits::Write, Waits::Linger];
+    /// Their names, in the same order.
+    pub const NAMES: [&str; 6] = ["idle", "head", "body", "queued", "write", "linger"];
+}
+
+/// Which of a worker's deadlines has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// No next request came: not a fault.
+    Idle,
+    /// A head.
+    Head,
+    /// A body.
+    Body,
+    /// A reply the client does not take.
+    Write,
+}
+
+impl Late {
+    /// Their names, in the order of [`Snapshot::late`].
+    pub const NAMES: [&str; 4] = ["idle", "head", "body", "write"];
+}
 
 /// What a worker is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,15 +176,32 @@ impl Row {
 
 /// The master's side, before a fork and while it watches.
 impl Row {
-    /// Makes the row ready for a new worker.
+    /// Makes the row ready for a new worker. Counters stay.
     pub fn occupy(&self, generation: u32, threads: usize, now: Moment) {
-        for word in self.words.iter() {
-            word.store(0, Ordering::Relaxed);
-        }
+        self.clear();
         self.head(head::GENERATION).store(u64::from(generation), Ordering::Relaxed);
         self.head(head::THREADS).store(threads.clamp(1, self.threads) as u64, Ordering::Relaxed);
         self.head(head::SPAWNED).store(now.0, Ordering::Relaxed);
         self.head(head::STATE).store(State::Booting.word(), Ordering::Release);
+    }
+
+    fn clear(&self) {
+        let head = self.words[..head::LATE].iter().enumerate().filter(|(word, _)| *word != head::ACCEPTED);
+        head.for_each(|(_, word)| word.store(0, Ordering::Relaxed));
+        for thread in 0..self.threads {
+            let words = &self.line(thread)[..line::COUNTERS];
+            words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+    }
+
+    /// A row for more threads, with the counters of this one. For a slot nobody sits in.
+    pub fn grown(&self, threads: usize) -> io::Result<Row> {
+        let grown = Row::new(threads.max(self.threads))?;
+        for (to, from) in grown.words.iter().zip(self.words.iter()) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        grown.clear();
+        Ok(grown)
     }
 
     /// How many threads the worker in it has.
@@ -148,9 +209,9 @@ impl Row {
         self.head(head::THREADS).load(Ordering::Relaxed) as usize
     }
 
-    /// Marks the row as nobody's.
+    /// Marks the row as nobody's. Counters stay.
     pub fn vacate(&self) {
-        self.head(head::PID).store(0, Ordering::Relaxed);
+        self.clear();
         self.head(head::STATE).store(State::Vacant.word(), Ordering::Release);
     }
 
@@ -170,30 +231,21 @@ impl Row {
             spawned: Moment(load(head::SPAWNED)),
             booted: Moment(load(head::BOOTED)),
             heartbeat: Moment(load(head::HEARTBEAT)),
+            threads: load(head::THREADS) as usize,
             connections: load(head::CONNECTIONS),
+            waiting: std::array::from_fn(|index| load(head::STAGES + index)),
             accepted: load(head::ACCEPTED),
+            late: std::array::from_fn(|index| load(head::LATE + index)),
+            refused: std::array::from_fn(|index| load(head::REFUSED + index)),
             totals: self.totals(),
             running: (0..self.threads).filter_map(|thread| self.running(thread)).collect(),
         }
     }
 
-    /// Sums of all threads since the worker was born.
+    /// Sums of all threads, of all workers that sat here.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for thread in 0..self.threads {
-            let words = self.line(thread);
-            let load = |word: usize| words[word].load(Ordering::Relaxed);
-            totals.requests += load(line::REQUESTS);
-            totals.sent += load(line::SENT);
-            totals.received += load(line::RECEIVED);
-            for (class, sum) in totals.by_class.iter_mut().enumerate() {
-                *sum += load(line::STATUS + class);
-            }
-            for (bucket, sum) in totals.latency.iter_mut().enumerate() {
-                *sum += load(line::LATENCY + bucket);
-            }
-            totals.latency_us += load(line::LATENCY + LATENCY_BOUNDS_MS.len() + 1);
-        }
+        (0..self.threads).for_each(|thread| totals.add(&self.line(thread)[line::COUNTERS..]));
         totals
     }
 
@@ -252,6 +304,22 @@ impl Row {
         self.head(head::CONNECTIONS).store(open as u64, Ordering::Relaxed);
     }
 
+    /// How many connections wait for this. One thread at a time writes it.
+    #[inline]
+    pub fn set_waiting(&self, waits: Waits, connections: u64) {
+        self.head(head::STAGES + waits as usize).store(connections, Ordering::Relaxed);
+    }
+
+    /// A deadline passed.
+    pub fn count_late(&self, late: Late) {
+        self.head(head::LATE + late as usize).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was refused for the reason of this number; those beyond [`REFUSALS`] share one.
+    pub fn count_refused(&self, kind: usize) {
+        self.head(head::REFUSED + kind.min(REFUSALS - 1)).fetch_add(1, Ordering::Relaxed);
+    }
+
     /// One more connection was accepted.
     pub fn count_accepted(&self) {
         self.head(head::ACCEPTED).fetch_add(1, Ordering::Relaxed);
@@ -296,25 +364,13 @@ impl Row {
 
     /// Counts a finished exchange.
     #[inline]
-    pub fn count(&self, thread: usize, status: u16, received: u64, sent: u64, took: Duration) {
-        let words = self.line(thread);
-        let class = usize::from(status / 100).clamp(1, 5) - 1;
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let bucket = LATENCY_BOUNDS_MS.iter().position(|bound| millis < *bound);
-        bump(&words[line::REQUESTS], 1);
-        bump(&words[line::STATUS + class], 1);
-        bump(&words[line::RECEIVED], received);
-        bump(&words[line::SENT], sent);
-        bump(&words[line::LATENCY + bucket.unwrap_or(LATENCY_BOUNDS_MS.len())], 1);
-        bump(
-            &words[line::LATENCY + LATENCY_BOUNDS_MS.len() + 1],
-            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        );
+    pub fn count(&self, thread: usize, finished: &Finished<'_>) {
+        counters::count(&self.line(thread)[line::COUNTERS..], finished);
     }
 }
 
 /// One row at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// What the worker is about.
     pub state: State,
@@ -330,31 +386,22 @@ pub struct Snapshot {
     pub booted: Moment,
     /// When its loop last went round.
     pub heartbeat: Moment,
+    /// Its threads, with the one that only keeps sockets going where it has several.
+    pub threads: usize,
     /// Connections open.
     pub connections: u64,
-    /// Connections accepted since it was born.
+    /// How many of them wait, by [`Waits::ALL`]; the others are with a thread.
+    pub waiting: [u64; Waits::ALL.len()],
+    /// Connections ever accepted in this slot.
     pub accepted: u64,
-    /// Sums of its threads.
+    /// Deadlines ever passed in this slot, by [`Late::NAMES`].
+    pub late: [u64; Late::NAMES.len()],
+    /// Requests ever refused in this slot, by the writer's numbers.
+    pub refused: [u64; REFUSALS],
+    /// Sums of its threads, and of the workers before it.
     pub totals: Totals,
     /// The requests inside the application.
     pub running: Vec<Running>,
-}
-
-/// Counters since a worker was born.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Exchanges finished.
-    pub requests: u64,
-    /// The same by status class: 1xx to 5xx.
-    pub by_class: [u64; 5],
-    /// Bytes of request bodies.
-    pub received: u64,
-    /// Bytes of response bodies.
-    pub sent: u64,
-    /// Exchanges by duration: under each of [`LATENCY_BOUNDS_MS`], and the rest.
-    pub latency: [u64; LATENCY_BOUNDS_MS.len() + 1],
-    /// Sum of the durations in microseconds.
-    pub latency_us: u64,
 }
 
 /// A request inside the application.
@@ -378,12 +425,6 @@ pub struct Running {
     pub ident: u64,
     /// Beginning of the request line, as the peer sent it: escape before showing.
     pub line: Vec<u8>,
-}
-
-/// Adds in a word that only this thread writes: cheaper than an atomic addition.
-#[inline]
-fn bump(word: &AtomicU64, by: u64) {
-    word.store(word.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 
 #[inline]
@@ -423,101 +464,5 @@ fn read_text(words: &[AtomicU64]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicBool;
-
-    #[test]
-    fn a_request_is_seen_while_it_runs() {
-        let row = Row::new(2).unwrap();
-        row.occupy(3, 2, Moment(10));
-        row.enter(4711);
-        row.set_state(State::Serving, Moment(20));
-        row.introduce(1, 99);
-        row.begin(1, 1_000, b"GET /slow?q=1 HTTP/1.1");
-        row.progress(1, 1_500);
-        let seen = row.snapshot();
-        assert_eq!((seen.pid, seen.generation, seen.state), (4711, 3, State::Serving));
-        assert_eq!((seen.spawned, seen.booted), (Moment(10), Moment(20)));
-        let running = &seen.running[0];
-        assert_eq!(running.line, b"GET /slow?q=1 HTTP/1.1");
-        assert_eq!((running.thread, running.sequence, running.ident), (1, 1, 99));
-        assert_eq!((running.started, running.progress), (Moment(1_000), Moment(1_500)));
-        assert_eq!(running.thread_id, thread_id());
-        row.end(1);
-        row.count(1, 200, 5, 700, Duration::from_millis(30));
-        let seen = row.snapshot();
-        assert!(seen.running.is_empty());
-        assert_eq!((seen.totals.requests, seen.totals.by_class), (1, [0, 1, 0, 0, 0]));
-        assert_eq!((seen.totals.received, seen.totals.sent, seen.totals.latency_us), (5, 700, 30_000));
-        assert_eq!(seen.totals.latency[5], 1);
-    }
-
-    #[test]
-    fn a_raised_deadline_belongs_to_one_request() {
-        let row = Row::new(1).unwrap();
-        row.occupy(1, 1, Moment(1));
-        row.begin(0, 5, b"GET /a HTTP/1.1");
-        row.raise_deadline(0, 1);
-        assert!(row.running(0).unwrap().raised);
-        row.end(0);
-        row.begin(0, 6, b"GET /b HTTP/1.1");
-        assert!(!row.running(0).unwrap().raised);
-        assert!(!row.running(0).unwrap().exempt);
-        row.exempt(0);
-        assert!(row.running(0).unwrap().exempt);
-    }
-
-    #[test]
-    fn odd_figures_do_no_harm() {
-        let row = Row::new(0).unwrap();
-        assert_eq!(row.threads(), 1);
-        assert_eq!(Row::new(1_000).unwrap().threads(), MAX_THREADS);
-        row.begin(500, 0, &[b'x'; 4_000]);
-        let running = row.running(0).unwrap();
-        assert_eq!(running.line, [b'x'; LINE_BYTES]);
-        for status in [0, 99, 600, u16::MAX] {
-            row.count(0, status, u64::MAX, 0, Duration::MAX);
-        }
-        row.begin(0, 1, b"");
-        assert_eq!(row.running(0).unwrap().line, b"");
-    }
-
-    #[test]
-    fn a_line_is_read_whole_or_not_at_all() {
-        let row = Row::new(1).unwrap();
-        let writer = row.clone();
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for round in 0..50_000u64 {
-                    let text = [b'a' + (round % 26) as u8; 120];
-                    writer.begin(0, 1, &text[..(round % 120) as usize + 1]);
-                }
-                done.store(true, Ordering::Release);
-            });
-            while !done.load(Ordering::Acquire) {
-                let Some(running) = row.running(0) else { continue };
-                assert!(running.line.windows(2).all(|pair| pair[0] == pair[1]), "{:?}", running.line);
-            }
-        });
-    }
-
-    #[test]
-    fn a_request_costs_little() {
-        let row = Row::new(1).unwrap();
-        let line = b"GET /some/usual/path?with=query HTTP/1.1";
-        let rounds = 200_000;
-        let start = std::time::Instant::now();
-        for round in 0..rounds {
-            row.begin(0, round, line);
-            row.progress(0, round);
-            row.end(0);
-            row.count(0, 200, 0, 12, Duration::from_micros(80));
-        }
-        let each = start.elapsed().as_nanos() / u128::from(rounds);
-        // Generous: unoptimised builds and busy machines run this too.
-        assert!(each < 2_000, "{each} ns");
-        assert_eq!(row.totals().requests, rounds);
-    }
-}
+#[path = "scoreboard_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::stamp::Stamp;
 use crate::http::head::{Head, Version};
 use crate::log::{AccessRecord, Fields};
+use crate::metrics::counters::Finished;
 use crate::system::clock::now_ns;
 
 struct HeadFields<'a> {
@@ -31,11 +32,19 @@ pub fn record(context: &Context, stamp: &mut Stamp, thread: usize, conn: &Conn, 
         started => Duration::from_nanos(now.saturating_sub(started)),
     };
     let reply = &conn.reply;
-    context.row.count(thread, reply.status, conn.body.len(), reply.body_sent, took);
-    let Some(access) = &context.access else { return };
-    stamp.refresh();
     let head = conn.http.head();
     let source = head.source(bytes);
+    let finished = Finished {
+        method: head.method.of(source),
+        status: reply.status,
+        received: conn.body.len(),
+        sent: reply.body_sent,
+        took,
+        queued: None,
+    };
+    context.row.count(thread, &finished);
+    let Some(access) = &context.access else { return };
+    stamp.refresh();
     access.record(&AccessRecord {
         remote_addr: &conn.endpoint.remote_addr,
         method: head.method.of(source),
