@@ -2,7 +2,7 @@
 //!
 //! [`scoreboard`] is the shared page per worker with its [`counters`], [`ledger`] the master's,
 //! [`seat`] what a worker is born with. [`report`] is all of that at one moment, and
-//! [`exposition`] and [`status_json`] how it is written down. Imports only the kernel's room, so
+//! [`exposition`] how monitoring reads it. Imports only the kernel's room, so
 //! that master, worker and status process can all stand on it.
 
 pub mod counters;
@@ -11,4 +11,3 @@ pub mod ledger;
 pub mod report;
 pub mod scoreboard;
 pub mod seat;
-pub mod status_json;
