@@ -16,6 +16,7 @@ pub mod access_record;
 mod clock;
 pub mod error_log;
 mod escape;
+pub mod json;
 mod level;
 mod output;
 pub mod sink;
@@ -29,6 +30,7 @@ pub use access_format::{AccessFormat, FormatError, Needs};
 pub use access_record::{AccessRecord, Fields, NoFields};
 pub use error_log::{ErrorLog, dropped, init, level, plain, reopen, set_level};
 pub use escape::escape;
+pub use json::JsonWriter;
 pub use level::{Level, UnknownLevel};
 pub use sink::Sink;
 
