@@ -19,8 +19,10 @@ use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log;
-use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
+use crate::master::settings::{Bind, Hook, Reexec, StatusLife, WorkerLife};
 use crate::master::{MasterSettings, Seat};
+use crate::metrics::seat::Desk;
+use crate::status;
 use crate::system::user;
 use crate::worker::{self, WorkerSettings};
 
@@ -76,6 +78,8 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
     let surroundings = Surroundings::of(config, started);
     Ok(MasterSettings {
         worker: WorkerLife(Rc::new(life(config, started)?)),
+        status: StatusLife(Rc::new(status_life(config, started))),
+        status_binds: config.status_bind.iter().map(bind).collect(),
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         workers: config.workers,
@@ -124,6 +128,18 @@ fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use
         settings.max_requests = most.map(|most| most + random_below(jitter + 1));
         worker::run(seat, settings, Arc::clone(&runtime))
     })
+}
+
+/// The status process's life under this configuration.
+fn status_life(config: &Config, started: &Started) -> impl Fn(Desk) -> i32 + use<> {
+    let surroundings = Surroundings::of(config, started);
+    move |desk| {
+        if let Err(error) = surroundings.enter() {
+            tracing::error!("Status process failed to boot: {error}");
+            return i32::from(exit::BOOT);
+        }
+        status::run(desk)
+    }
 }
 
 /// What a process lives in: its directory, its environment, its error log.

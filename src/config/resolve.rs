@@ -159,6 +159,9 @@ pub struct Config {
     /// Send stdout and stderr of the application to the error log's file.
     pub capture_output: bool,
 
+    /// Where the operator is answered; empty: nowhere.
+    pub status_bind: Vec<BindAddress>,
+
     /// Load everything, say what is wrong, end.
     pub check_config: bool,
     /// Print the configuration, then as `check_config`.
@@ -239,6 +242,7 @@ impl Config {
             errorlog: field(&sheet, "errorlog")?,
             loglevel: field(&sheet, "loglevel")?,
             capture_output: field(&sheet, "capture_output")?,
+            status_bind: field(&sheet, "status_bind")?,
             check_config: field(&sheet, "check_config")?,
             print_config: field(&sheet, "print_config")?,
             sheet,

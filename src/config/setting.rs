@@ -29,13 +29,15 @@ pub enum Section {
     ServerMechanics,
     /// Logs.
     Logging,
+    /// What the operator can ask.
+    Monitoring,
     /// Names of processes.
     ProcessNaming,
 }
 
 impl Section {
     /// All, in the order they are shown in.
-    pub const ALL: [Section; 10] = [
+    pub const ALL: [Section; 11] = [
         Section::ConfigFile,
         Section::Interpreter,
         Section::ServerSocket,
@@ -45,6 +47,7 @@ impl Section {
         Section::Debugging,
         Section::ServerMechanics,
         Section::Logging,
+        Section::Monitoring,
         Section::ProcessNaming,
     ];
 
@@ -60,6 +63,7 @@ impl Section {
             Section::Debugging => "Debugging",
             Section::ServerMechanics => "Server Mechanics",
             Section::Logging => "Logging",
+            Section::Monitoring => "Monitoring",
             Section::ProcessNaming => "Process Naming",
         }
     }

@@ -13,8 +13,8 @@
 use super::kinds::Kind;
 use super::setting::Change::{Live, Reexec};
 use super::setting::Section::{
-    ConfigFile, Debugging, Interpreter, Logging, ProcessNaming, Security, ServerMechanics, ServerSocket,
-    SlowClients, WorkerProcesses,
+    ConfigFile, Debugging, Interpreter, Logging, Monitoring, ProcessNaming, Security, ServerMechanics,
+    ServerSocket, SlowClients, WorkerProcesses,
 };
 use super::setting::Setting;
 
@@ -378,6 +378,15 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--capture-output"])
         .example("true")
         .help("Send stdout and stderr to the error log's file."),
+    Setting::ours(Monitoring, "status_bind", Kind::MaybeAddresses, "")
+        .flags(&["--status-bind"])
+        .example("127.0.0.1:9100")
+        .help("Address for the operator; may be repeated. [none]")
+        .more(
+            "Spelled as for `bind`. There a process of its own answers `/healthz`, `/readyz`, `/metrics` \
+             (Prometheus, OpenMetrics) and `/status.json`, also when every worker is busy and while the server \
+             stops. `/status.json` shows request lines: do not let strangers reach it.",
+        ),
     Setting::theirs(ProcessNaming, "proc_name", Kind::Text, "")
         .flags(&["--name"])
         .short('n')

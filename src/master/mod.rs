@@ -30,6 +30,7 @@ pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
 
 use crate::door::Runtime;
+use crate::metrics::ledger::Ledger;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
 use crate::system::daemon;
@@ -95,13 +96,15 @@ fn start<'a>(
     let signals = Signals::install(&SIGNALS).map_err(|error| format!("signals: {error}"))?;
     let (lifeline, hold) = Lifeline::new().map_err(|error| format!("pipe: {error}"))?;
     let parent = inherited.as_ref().map(|from| from.parent);
-    let era = Era { generation: 1, settings: Rc::new(settings), listeners: Vec::new() };
+    let era = Era { generation: 1, settings: Rc::new(settings), listeners: Vec::new(), status: Vec::new() };
     let mut hands = Hands {
         runtime,
         reload,
         era,
         candidate: None,
         rows: Vec::new(),
+        ledger: Ledger::new(Moment::now()).map_err(|error| format!("mmap: {error}"))?,
+        aide: None,
         bells: Vec::new(),
         lifeline,
         hold: Some(hold),
@@ -149,24 +152,25 @@ fn listen(hands: &mut Hands<'_>, inherited: Option<upgrade::Inheritance>) -> Res
             false => listeners::adopt_own(from.sockets, &hands.era.settings),
         };
         hands.era.listeners = adopted.map_err(|error| error.to_string())?;
+        let status = listeners::adopt_status(from.status, &hands.era.settings);
+        hands.era.status = status.map_err(|error| error.to_string())?;
         return Ok(());
     }
     let passed = systemd::take_listen_fds().map_err(|error| format!("LISTEN_FDS: {error}"))?;
     if !passed.is_empty() {
         hands.foreign_sockets = true;
         hands.era.listeners = listeners::adopt_foreign(passed).map_err(|error| error.to_string())?;
-        return Ok(());
     }
-    hands.era.listeners = bind_patiently(hands)?;
+    (hands.era.listeners, hands.era.status) = bind_patiently(hands)?;
     Ok(())
 }
 
 /// A predecessor may need a moment to let go of its address.
-fn bind_patiently(hands: &Hands<'_>) -> Result<Listeners, String> {
+fn bind_patiently(hands: &Hands<'_>) -> Result<(Listeners, Listeners), String> {
     let mut tries = BIND_TRIES;
     loop {
         tries -= 1;
-        match listeners::open(&hands.era.settings, &[]) {
+        match listeners::open_all(&hands.era.settings, (&hands.era.listeners, &[])) {
             Ok(opened) => return Ok(opened),
             Err(error) if error.is_passing() && tries > 0 => {
                 tracing::error!(target: "rwsgi", "{error}");
@@ -232,9 +236,13 @@ fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
 fn feed(hands: &mut Hands<'_>, plan: &mut Plan, now: Moment, event: Event) {
     let mut events = VecDeque::from([event]);
     while let Some(event) = events.pop_front() {
-        for action in plan.step(now, event) {
+        let actions = plan.step(now, event);
+        hands.aide = plan.aide_pid();
+        for action in actions {
             events.extend(hands.perform(action));
         }
+        let (generation, wanted) = plan.in_force();
+        hands.ledger.set_generation(generation, wanted);
         hands.follows = plan.has_parent();
         hands.followed = plan.upgrade_pid().is_some();
     }

@@ -16,15 +16,16 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 
 use super::Reload;
-use super::child;
+use super::child::{self, Role};
 use super::listeners::{self, Files, Listeners};
 use super::pidfile::{self, Pidfile};
 use super::plan::{Action, Event, Level, Note};
 use super::settings::MasterSettings;
 use super::upgrade;
 use crate::door::Runtime;
+use crate::metrics::ledger::Ledger;
 use crate::metrics::scoreboard::Row;
-use crate::metrics::seat::{Bell, Lifeline, Seat};
+use crate::metrics::seat::{Bell, Desk, Lifeline, Seat};
 use crate::system::clock::Moment;
 use crate::system::proctitle;
 use crate::system::raw::{self, Forked};
@@ -40,6 +41,8 @@ pub struct Era {
     pub settings: Rc<MasterSettings>,
     /// Its listeners.
     pub listeners: Listeners,
+    /// Where its status process answers.
+    pub status: Listeners,
 }
 
 /// Everything the master holds on to.
@@ -54,6 +57,10 @@ pub struct Hands<'a> {
     pub candidate: Option<Era>,
     /// The scoreboard, by slot.
     pub rows: Vec<Row>,
+    /// The master's own page.
+    pub ledger: Ledger,
+    /// The status process, while it runs.
+    pub aide: Option<i32>,
     /// Boot pipes, with their slots.
     pub bells: Vec<(usize, OwnedFd)>,
     /// What children watch.
@@ -83,10 +90,18 @@ impl Hands<'_> {
             Action::Spawn { slot, generation } => return Some(self.spawn(slot, generation)),
             Action::Load { generation } => return Some(self.load(generation)),
             Action::Reexec => return Some(self.reexec()),
+            Action::SpawnStatus => return Some(self.spawn_status()),
+            Action::Vacate { slot, end } => {
+                self.ledger.count_end(end);
+                self.rows.get(slot).inspect(|row| row.vacate());
+            }
             Action::Signal { pid, signal } => send(pid, signal),
             Action::Reopen => (self.era.settings.reopen_logs.0)(),
             Action::Adopt => self.adopt(),
-            Action::Discard => self.discard(),
+            Action::Discard => {
+                self.ledger.count_reload(false);
+                self.discard();
+            }
             Action::Promote => self.promote(),
             Action::CloseListeners => self.close_listeners(),
             Action::Notify(report) => self.notify(&report),
@@ -94,7 +109,10 @@ impl Hands<'_> {
                 self.raise_deadline(slot, pid, thread, sequence, age);
             }
             Action::Log(note) => log(&note),
-            Action::Exit(code) => self.exit = Some(code),
+            Action::Exit(code) => {
+                listeners::close_gone(&self.era.status, &[], self.status_files());
+                self.exit = Some(code);
+            }
         }
         None
     }
@@ -126,7 +144,7 @@ impl Hands<'_> {
                 let settings = Rc::clone(&era.settings);
                 let seat = move || {
                     let generation = era.generation;
-                    let listeners = own_listeners(&era)?;
+                    let listeners = handles(&era.listeners)?;
                     // A handle left open would keep the sockets listening in a worker that
                     // drains, and swallow connections nobody serves.
                     drop(era);
@@ -134,7 +152,13 @@ impl Hands<'_> {
                     let lifeline = self.lifeline.duplicate()?;
                     Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
                 };
-                child::live(runtime, &settings, held, seat)
+                let life = |seat: Seat| {
+                    let pid = std::process::id();
+                    tracing::info!(target: "rwsgi", "Booting worker with pid: {pid}");
+                    seat.row.enter(pid.cast_signed());
+                    (settings.worker.0)(seat)
+                };
+                child::live(runtime, &settings, held, Role { name: "worker", master }, seat, life)
             }
             Ok(Forked::Parent(pid)) => {
                 self.runtime.after_fork_parent();
@@ -150,16 +174,65 @@ impl Hands<'_> {
         }
     }
 
+    fn spawn_status(&mut self) -> Event {
+        let forked = self.fork_status();
+        if let Err(error) = &forked {
+            tracing::error!(target: "rwsgi", "fork of the status process: {error}");
+        }
+        Event::StatusForked { pid: forked.ok() }
+    }
+
+    fn fork_status(&mut self) -> std::io::Result<i32> {
+        let settings = Rc::clone(&self.era.settings);
+        // A mapping made after the fork would not be seen in the child.
+        for slot in 0..settings.workers + settings.surge {
+            self.seat_row(slot, settings.threads)?;
+        }
+        let master = nix::unistd::getpid().as_raw();
+        let held = Held::all()?;
+        self.runtime.before_fork();
+        match raw::fork() {
+            Ok(Forked::Child) => {
+                let runtime = self.runtime;
+                let desk = || {
+                    let (rows, ledger) = (self.rows.clone(), self.ledger.clone());
+                    let (listeners, watched) = (handles(&self.era.status)?, handles(&self.era.listeners)?);
+                    self.let_go();
+                    let lifeline = self.lifeline.duplicate()?;
+                    Ok(Desk { listeners, watched, rows, ledger, lifeline, master })
+                };
+                let life = |desk| (settings.status.0)(desk);
+                child::live(runtime, &settings, held, Role { name: "status", master }, desk, life)
+            }
+            Ok(Forked::Parent(pid)) => {
+                self.runtime.after_fork_parent();
+                Ok(pid)
+            }
+            Err(error) => {
+                self.runtime.after_fork_parent();
+                Err(error)
+            }
+        }
+    }
+
     /// The slot's row, made anew if it has too few lines.
     fn seat_row(&mut self, slot: usize, threads: usize) -> std::io::Result<Row> {
+        let mut mapped = false;
         while self.rows.len() <= slot {
             self.rows.push(Row::new(threads)?);
+            mapped = true;
         }
         let Some(row) = self.rows.get_mut(slot) else { return Row::new(threads) };
         if row.threads() < threads.min(crate::metrics::scoreboard::MAX_THREADS) {
-            *row = Row::new(threads)?;
+            *row = row.grown(threads)?;
+            mapped = true;
         }
-        Ok(row.clone())
+        let row = row.clone();
+        // It would not see what was mapped after its birth: its successor does.
+        if let Some(aide) = self.aide.filter(|_| mapped) {
+            send(aide, Signal::Term);
+        }
+        Ok(row)
     }
 
     /// In a child: closes all that is the master's.
@@ -169,6 +242,7 @@ impl Hands<'_> {
         self.bells.clear();
         self.rows.clear();
         self.era.listeners.clear();
+        self.era.status.clear();
         self.candidate = None;
         self.notifier = Notifier::default();
         self.pidfile = None;
@@ -176,17 +250,18 @@ impl Hands<'_> {
 
     fn load(&mut self, generation: u32) -> Event {
         let loaded = (self.reload)().and_then(|settings| {
-            let listeners =
-                listeners::open(&settings, &self.era.listeners).map_err(|error| error.to_string())?;
-            Ok((settings, listeners))
+            let current = (&self.era.listeners[..], &self.era.status[..]);
+            let opened = listeners::open_all(&settings, current).map_err(|error| error.to_string())?;
+            Ok((settings, opened))
         });
         match loaded {
-            Ok((settings, listeners)) => {
+            Ok((settings, (listeners, status))) => {
                 let policy = settings.policy();
-                self.candidate = Some(Era { generation, settings: Rc::new(settings), listeners });
+                self.candidate = Some(Era { generation, settings: Rc::new(settings), listeners, status });
                 Event::Loaded(policy)
             }
             Err(why) => {
+                self.ledger.count_reload(false);
                 tracing::error!(target: "rwsgi", "Reload: {why}");
                 Event::Rejected
             }
@@ -196,9 +271,12 @@ impl Hands<'_> {
     fn adopt(&mut self) {
         let Some(era) = self.candidate.take() else { return };
         let before = std::mem::replace(&mut self.era, era);
+        self.ledger.count_reload(true);
         listeners::close_gone(&before.listeners, &self.era.listeners, self.files());
+        listeners::close_gone(&before.status, &self.era.status, self.status_files());
         (self.era.settings.in_force.0)();
-        if listeners::show(&before.listeners) != listeners::show(&self.era.listeners) {
+        let shown = |era: &Era| (listeners::show(&era.listeners), listeners::show(&era.status));
+        if shown(&before) != shown(&self.era) {
             self.log_listening();
         }
         if before.settings.pidfile != self.era.settings.pidfile {
@@ -210,6 +288,7 @@ impl Hands<'_> {
     fn discard(&mut self) {
         if let Some(era) = self.candidate.take() {
             listeners::close_gone(&era.listeners, &self.era.listeners, Files::Remove);
+            listeners::close_gone(&era.status, &self.era.status, Files::Remove);
         }
     }
 
@@ -217,6 +296,9 @@ impl Hands<'_> {
     pub fn log_listening(&self) {
         let shown = listeners::show(&self.era.listeners);
         tracing::info!(target: "rwsgi", "Listening at: {shown} ({})", nix::unistd::getpid());
+        if !self.era.status.is_empty() {
+            tracing::info!(target: "rwsgi", "Status at: {}", listeners::show(&self.era.status));
+        }
     }
 
     /// Shows what this process is.
@@ -265,7 +347,7 @@ impl Hands<'_> {
 
     fn reexec(&mut self) -> Event {
         let settings = &self.era.settings;
-        match upgrade::launch(&settings.reexec, &self.era.listeners, self.foreign_sockets) {
+        match upgrade::launch(&settings.reexec, &self.era.listeners, &self.era.status, self.foreign_sockets) {
             Ok(pid) => Event::Reexeced { pid },
             Err(error) => {
                 tracing::error!(target: "rwsgi", "exec of {:?}: {error}", settings.reexec.command.first());
@@ -279,8 +361,18 @@ impl Hands<'_> {
         if self.follows || self.followed || self.foreign_sockets { Files::Keep } else { Files::Remove }
     }
 
+    /// The same for the status process's, which are never a service manager's.
+    fn status_files(&self) -> Files {
+        if self.follows || self.followed { Files::Keep } else { Files::Remove }
+    }
+
     fn close_listeners(&mut self) {
+        self.ledger.stop();
         self.discard();
+        // Its handles would keep the sockets listening, and swallow connections nobody serves.
+        if let Some(aide) = self.aide {
+            send(aide, Signal::Usr2);
+        }
         // The files go first: who finds none is told at once, instead of waiting in a queue
         // that nobody empties.
         listeners::close_gone(&self.era.listeners, &[], self.files());
@@ -304,12 +396,13 @@ impl Hands<'_> {
             age.as_secs_f32()
         );
         row.raise_deadline(thread, sequence);
+        self.ledger.count_overdue();
         send(pid, Signal::Urg);
     }
 }
 
-fn own_listeners(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
-    era.listeners.iter().map(|bound| bound.listener.duplicate()).collect()
+fn handles(listeners: &Listeners) -> std::io::Result<Vec<crate::system::listener::Listener>> {
+    listeners.iter().map(|bound| bound.listener.duplicate()).collect()
 }
 
 fn send(pid: i32, signal: Signal) {
