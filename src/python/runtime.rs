@@ -13,15 +13,18 @@ use pyo3::prelude::*;
 use super::app::{Inner, PyApp};
 use super::environ::Constants;
 use super::errors;
+use super::guests;
 use super::object::Owned;
 use super::start_response::StarterType;
 use super::support::Support;
+use super::watch::{self, Watch};
 use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
 
 /// The interpreter this process lives in.
 #[derive(Default)]
 pub struct PyRuntime {
     support: OnceLock<Arc<Support>>,
+    watch: OnceLock<Watch>,
 }
 
 impl PyRuntime {
@@ -106,6 +109,35 @@ impl Runtime for PyRuntime {
                 }
                 asked
             }
+        })
+    }
+
+    fn prepare_watchdog(&self) {
+        Python::attach(|py| match self.support(py).and_then(|support| Watch::new(py, &support)) {
+            Ok(watch) => drop(self.watch.set(watch)),
+            Err(error) => tracing::error!("Overdue requests cannot be interrupted: {error}"),
+        });
+    }
+
+    fn stack(&self, ident: u64) -> Option<String> {
+        Python::attach(|py| {
+            let support = self.support(py).ok()?;
+            let stack = support.thread_stack.bind(py).call1((ident,)).ok()?;
+            if stack.is_none() {
+                return None;
+            }
+            errors::utf8(&stack).ok().map(|text| lossy(&text))
+        })
+    }
+
+    fn stack_by_force(&self, ident: u64) -> Option<String> {
+        self.watch.get()?.stack_by_force(ident)
+    }
+
+    fn interrupt(&self, thread: usize) -> bool {
+        Python::attach(|py| {
+            let support = self.support(py);
+            support.is_ok_and(|support| guests::interrupt(py, &support, thread, watch::signal()))
         })
     }
 
