@@ -1,5 +1,6 @@
 //! Properties over random streams: pieces do not matter, nothing panics, and an independent,
 //! naive reading of the RFCs comes to the same.
+#![allow(clippy::print_stdout, reason = "test code")]
 
 mod http_common;
 

@@ -2,8 +2,8 @@
 //!
 //! Must not know: where the bytes come from, what is done about the request.
 //!
-//! Lines are found here and taken one by one: [`request_line`](super::request_line) reads the
-//! first, [`fields`](super::fields) each of the others, [`rules`](super::rules) judges what they
+//! Lines are found here and taken one by one: [`request_line`] reads the
+//! first, `fields` each of the others, [`rules`] judges what they
 //! mean together. A line is refused as soon as it is complete, or cannot become legal.
 //!
 //! Invariants:

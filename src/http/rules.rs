@@ -1,7 +1,7 @@
 //! What do the fields of a complete head mean together? RFC 9110 sections 7.2, 7.6.1, 7.8 and
 //! 10.1.1, RFC 9112 sections 3.2 and 9.3.
 //!
-//! Must not know: lines, the body. The body's length is [`framing`](super::framing)'s to decide.
+//! Must not know: lines, the body. The body's length is [`framing`]'s to decide.
 //!
 //! Invariants:
 //! 1. Faults that decide where the message ends come before those that do not.

@@ -1,5 +1,6 @@
 //! What the tests of the http room share: a driver that plays the worker, and random numbers.
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "test code")]
 
 use std::fmt::Write as _;
 
