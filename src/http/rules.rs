@@ -15,8 +15,6 @@ use super::{framing, host};
 
 /// Judges a head whose lines have all been read, and fills in what follows from its fields.
 pub(super) fn check(head: &mut Head, bytes: &[u8], limits: &Limits, trusted: bool) -> Result<(), Refusal> {
-    head.is_head = head.method.of(bytes) == b"HEAD";
-    head.is_connect = head.method.of(bytes) == b"CONNECT";
     check_host(head, bytes)?;
     head.body = body_length(head, bytes, limits)?;
     // RFC 9110 section 7.4: https only over a secured connection, which a trusted proxy vouches for.
