@@ -83,6 +83,22 @@ enum Last {
     Dropped(u32),
 }
 
+/// The field lines of the last complete head. A client says much the same in every request of
+/// its connection: where the bytes are equal, the fields need not be read again.
+#[derive(Debug, Default)]
+struct Remembered {
+    /// The lines; empty: nothing is remembered.
+    block: Vec<u8>,
+    /// Where they stood.
+    start: u32,
+    /// What was read from them.
+    fields: Vec<Field>,
+    seen: u32,
+    repeated: u32,
+    /// Whether the peer was trusted then.
+    trusted: bool,
+}
+
 /// A request head. Reused from request to request.
 #[derive(Debug, Default)]
 pub struct Head {
@@ -106,6 +122,8 @@ pub struct Head {
     pub https_target: bool,
     /// The fields, in order, without those that were dropped.
     pub fields: Vec<Field>,
+    /// The field lines are byte for byte those of the request before on this connection.
+    pub same_fields: bool,
     /// All field lines, from behind the request line to and with the last field line's CRLF.
     pub header_block: Span,
     /// How the body is delimited.
@@ -138,6 +156,7 @@ pub struct Head {
     /// Offsets of the CRLFs that folding turns into spaces.
     folds: Vec<u32>,
     rewritten: Option<Vec<u8>>,
+    remembered: Remembered,
 }
 
 impl Head {
@@ -161,10 +180,16 @@ impl Head {
 
     /// Forgets the last request, keeps the memory for the next.
     pub fn clear(&mut self) {
-        let (mut fields, mut folds) = (std::mem::take(&mut self.fields), std::mem::take(&mut self.folds));
+        let mut remembered = std::mem::take(&mut self.remembered);
+        let mut fields = std::mem::take(&mut self.fields);
+        if self.stage == Stage::Done && !remembered.block.is_empty() {
+            remembered.start = self.header_block.start;
+            std::mem::swap(&mut remembered.fields, &mut fields);
+        }
+        let mut folds = std::mem::take(&mut self.folds);
         fields.clear();
         folds.clear();
-        *self = Head { fields, folds, ..Head::default() };
+        *self = Head { fields, folds, remembered, ..Head::default() };
     }
 
     /// Forgets the last request and gives its memory back.

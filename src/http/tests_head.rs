@@ -415,9 +415,57 @@ fn a_head_is_reused_without_a_trace() {
     let second = request("GET / HTTP/1.1", &[HOST]);
     assert_eq!(head.parse(&first, &Limits::default(), &Policy::default(), false), Ok(Parsed::Complete));
     assert_eq!(head.parse(&second, &Limits::default(), &Policy::default(), false), Ok(Parsed::Complete));
+    assert!(!head.same_fields);
     let mut fresh = Head::new();
     fresh.parse(&second, &Limits::default(), &Policy::default(), false).unwrap();
+    head.remembered = Remembered::default();
+    fresh.remembered = Remembered::default();
     assert_eq!(format!("{head:?}"), format!("{fresh:?}"));
+}
+
+/// A reused head and a fresh one come to the same, whether or not the lines were remembered.
+#[test]
+fn remembered_fields_are_those_that_would_be_read() {
+    let (v10, v11) = ("POST / HTTP/1.0", "POST /a/longer/path?q HTTP/1.1");
+    let sets: [&[&str]; 6] = [
+        &[HOST],
+        &[HOST, "Content-Length: 5"],
+        &[HOST, "Content-Length: 5", "Connection: close", "X_A: 1"],
+        &[HOST, "Transfer-Encoding: chunked", "Expect: 100-continue"],
+        &[HOST, "X-A: 1"],
+        &[],
+    ];
+    let mut head = Head::new();
+    let mut recalled = 0;
+    for round in 0..600usize {
+        // Runs of the same fields, under changing request lines.
+        let (line, fields) = ([v10, v11, v11][round % 3], sets[round / 4 * 7 % 6]);
+        let bytes = [b"\r\n".repeat(round % 2), request(line, fields), b"GET".to_vec()].concat();
+        let trusted = round % 50 < 25;
+        let mut fresh = Head::new();
+        let expected = fresh.parse(&bytes, &Limits::default(), &Policy::default(), trusted);
+        let verdict = head.parse(&bytes, &Limits::default(), &Policy::default(), trusted);
+        assert_eq!(verdict, expected, "{}", bytes.escape_ascii());
+        recalled += usize::from(head.same_fields);
+        if verdict == Ok(Parsed::Complete) {
+            head.same_fields = false;
+            assert_eq!((&head.fields, head.body, head.len), (&fresh.fields, fresh.body, fresh.len));
+            assert_eq!(head.header_block, fresh.header_block);
+            assert_eq!((head.seen, head.repeated), (fresh.seen, fresh.repeated));
+            assert_eq!(head.wants_keep_alive, fresh.wants_keep_alive);
+            assert_eq!(head.expects_continue, fresh.expects_continue);
+        }
+    }
+    assert!(recalled > 150, "{recalled}");
+}
+
+#[test]
+fn the_method_is_known_when_a_field_is_refused() {
+    let mut head = Head::new();
+    let bytes = request("HEAD / HTTP/1.1", &["X A: b"]);
+    assert!(head.parse(&bytes, &Limits::default(), &Policy::default(), false).is_err());
+    assert!(head.is_head);
+    assert_eq!(head.target.of(&bytes), b"/");
 }
 
 #[test]

@@ -17,10 +17,14 @@ use crate::http::fields::{is_value, parse_line, trim};
 use crate::http::limits::{HeaderMap, Limits, Policy};
 use crate::http::{request_line, rules};
 
+/// The most bytes of field lines remembered from one request to the next.
+const REMEMBERED: usize = 4096;
+
 impl Head {
     /// Parses the head at the start of `input`. After [`Parsed::NeedMore`] it is called again with
     /// the same bytes and more behind them, and goes on where it stopped; to give up on those
-    /// bytes, call [`Head::clear`]. After a refusal, method and target are set if the request line
+    /// bytes, call [`Head::clear`]. Limits and policy are one connection's and stay the same; if
+    /// they do not, call [`Head::release`]. After a refusal, method and target are set if the request line
     /// could be read.
     pub fn parse(
         &mut self,
@@ -36,6 +40,7 @@ impl Head {
         let parsed = self.parse_more(input, limits, policy, trusted);
         if parsed.is_err() {
             self.stage = Stage::Done;
+            self.remembered.block.clear();
         }
         parsed
     }
@@ -50,8 +55,11 @@ impl Head {
         if self.stage == Stage::Start && !self.parse_start(input, limits, policy)? {
             return Ok(Parsed::NeedMore);
         }
-        if !self.parse_fields(input, limits, policy, trusted)? {
-            return Ok(Parsed::NeedMore);
+        if !self.recall(input, limits, trusted) {
+            if !self.parse_fields(input, limits, policy, trusted)? {
+                return Ok(Parsed::NeedMore);
+            }
+            self.remember(input, trusted);
         }
         self.rewrite(input, policy);
         let source = self.rewritten.take();
@@ -156,6 +164,45 @@ impl Head {
             self.take_field_line(line, limits, policy, trusted, input)?;
             self.cursor = end;
         }
+    }
+
+    /// Takes the fields of the request before, if the lines are the same and all there. What
+    /// they mean together is judged again: it depends on the request line too.
+    fn recall(&mut self, input: &[u8], limits: &Limits, trusted: bool) -> bool {
+        let known = &mut self.remembered;
+        let end = self.cursor + known.block.len();
+        let same = self.lines == 0
+            && !known.block.is_empty()
+            && known.trusted == trusted
+            && end + 2 <= limits.head
+            && input.get(self.cursor..end) == Some(&known.block)
+            && input.get(end..end + 2) == Some(b"\r\n");
+        if !same {
+            return false;
+        }
+        std::mem::swap(&mut self.fields, &mut known.fields);
+        let shift = (self.cursor as u32).wrapping_sub(known.start);
+        for field in &mut self.fields {
+            field.name.start = field.name.start.wrapping_add(shift);
+            field.value.start = field.value.start.wrapping_add(shift);
+        }
+        (self.seen, self.repeated) = (known.seen, known.repeated);
+        self.same_fields = true;
+        self.header_block = Span::new(self.cursor, end);
+        self.len = end + 2;
+        self.stage = Stage::Done;
+        true
+    }
+
+    /// Keeps the lines for the next request, unless they are many: an idle connection is to be small.
+    fn remember(&mut self, input: &[u8], trusted: bool) {
+        let block = self.header_block.of(input);
+        let known = &mut self.remembered;
+        known.block.clear();
+        if block.len() <= REMEMBERED && self.folds.is_empty() {
+            known.block.extend_from_slice(block);
+        }
+        (known.seen, known.repeated, known.trusted) = (self.seen, self.repeated, trusted);
     }
 
     fn take_field_line(
