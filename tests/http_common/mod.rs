@@ -81,6 +81,14 @@ impl Transcript {
         self.left = 0;
         self
     }
+
+    /// The same without any word on why it was refused: two faults of one line may also have two
+    /// statuses.
+    pub fn whether(mut self) -> Self {
+        self.refused = self.refused.map(|_| (0, ""));
+        self.left = 0;
+        self
+    }
 }
 
 /// Plays the worker: gives the stream to a connection in the pieces between `cuts`, takes away
