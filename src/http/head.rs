@@ -229,3 +229,7 @@ impl Head {
 #[cfg(test)]
 #[path = "tests_head.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "tests_head_policy.rs"]
+mod policy_tests;
