@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::http::error::{Refusal, RefusalKind};
-use crate::http::limits::{HeaderMap, Limits, Policy};
+use crate::http::limits::{Limits, Policy};
 
 pub(super) const HOST: &str = "Host: a.test";
 
