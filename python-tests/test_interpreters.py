@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import requests
-
 from support.server import APPS, ROOT, clean_environment
 from support.wire import Wire
 

@@ -7,10 +7,9 @@ import threading
 import time
 from contextlib import contextmanager
 
+import apps.probe as probe
 import pytest
 from support.wire import Wire
-
-import apps.probe as probe
 
 
 def latencies(server, count=150):
