@@ -96,12 +96,15 @@ def excuse(outcome: Outcome, kills: list[tuple[float, int]], entered: dict[str, 
     """Why a failure is the price of a SIGKILL, if it is: the worker that held the request is known from
     the journal, or from earlier answers on the connection, or the request met it before it entered."""
     for at, pid in kills:
-        if not outcome.started <= at + 0.05 or not outcome.ended >= at:
+        if outcome.ended < at:
+            continue
+        if outcome.key not in entered and outcome.peer == pid:
+            # Also when it was idle then: the connection died with its worker.
+            return f"was on a connection of worker {pid} when it was killed"
+        if outcome.started > at + 0.05:
             continue
         if entered.get(outcome.key) == pid:
             return f"was inside worker {pid} when it was killed"
-        if outcome.key not in entered and outcome.peer == pid:
-            return f"was on a connection of worker {pid} when it was killed"
         if outcome.key not in entered and outcome.peer is None and outcome.ended - at < 0.5:
             return f"was accepted, but not begun, when worker {pid} was killed"
     return None
