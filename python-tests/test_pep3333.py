@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 
+import apps.probe as probe
 import pytest
 from support.server import eventually
 from support.wire import Malformed, Wire, chunked
-
-import apps.probe as probe
 
 
 @pytest.fixture

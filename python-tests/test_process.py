@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -29,6 +30,20 @@ def alive(pid: int) -> bool:
         return False
 
 
+def open_for_writing(fifo):
+    """Lets the reader of a FIFO go on; fails instead of waiting for ever when there is none."""
+
+    def attempt():
+        try:
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+            return True
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+
+    eventually(attempt, f"a reader of {fifo}", patience=10)
+
+
 @contextmanager
 def held_request(server, tmp_path, name="held"):
     """A request that is inside the application; leaving lets it go on. Yields its connection."""
@@ -37,7 +52,7 @@ def held_request(server, tmp_path, name="held"):
     with Wire(server.address) as wire:
         wire.send(f"GET /hold?fifo={fifo}&name={name} HTTP/1.1\r\nHost: test\r\n\r\n")
         server.log.wait(f"probe: holding {name}")
-        yield wire, lambda: open(fifo, "wb").close()
+        yield wire, lambda: open_for_writing(fifo)
 
 
 # Workers

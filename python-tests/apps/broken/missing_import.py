@@ -1,3 +1,2 @@
-import no_such_module_anywhere
 
 application = None
