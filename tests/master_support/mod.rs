@@ -3,6 +3,8 @@
 //!
 //! The configuration is a file of `key=value` lines, read again at every reload.
 
+#![allow(dead_code, reason = "each test program uses its own part of this")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -141,6 +143,8 @@ fn answer(mut stream: UnixStream, seat: &Seat, mark: &str) {
         "/stuck" => std::thread::sleep(Duration::from_secs(600)),
         "/exit" => std::process::exit(0),
         "/abort" => std::process::abort(),
+        // Leaves a grandchild to whoever adopts orphans here.
+        "/orphan" => drop(Command::new("sh").args(["-c", "sleep 0.2 & :"]).status()),
         "/retire" => {
             seat.row.set_wants_retire();
             seat.bell.look().unwrap();
@@ -201,15 +205,21 @@ pub struct Server {
 impl Server {
     /// Starts one without waiting for anything.
     pub fn spawn(config: &str) -> Server {
-        Server::spawn_with(config, &[])
+        Server::spawn_with(config, &[], &[])
     }
 
-    /// The same, with additional environment variables.
-    pub fn spawn_with(config: &str, environment: &[(&str, &str)]) -> Server {
+    /// The same, with additional environment variables, and started by another program.
+    /// `{}` in the program's arguments is the server's directory.
+    pub fn spawn_with(config: &str, environment: &[(&str, &str)], wrapper: &[&str]) -> Server {
+        let own = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");
         write_config(directory.path(), config);
-        let child = Command::new(std::env::current_exe().unwrap())
+        let here = directory.path().to_str().unwrap();
+        let wrapper: Vec<String> = wrapper.iter().map(|word| word.replace("{}", here)).collect();
+        let child = Command::new(wrapper.first().map_or(own.as_str(), |first| first))
+            .args(wrapper.iter().skip(1))
+            .args((!wrapper.is_empty()).then_some(own.as_str()))
             .args(["be_master", "--exact", "--test-threads=1", "--nocapture"])
             .env(CONFIG, &path)
             .envs(environment.iter().copied())
