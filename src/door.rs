@@ -11,13 +11,12 @@
 //! 2. The interpreter lock is taken and given back inside each of those calls, never across them.
 //! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
 
-use std::any::Any;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::http::head::Head;
-use crate::http::response::ResponseHead;
+use crate::http::response::{HeadError, ResponseHead};
 
 /// The interpreter as the processes see it: forking, loading, signals.
 pub trait Runtime: Send + Sync {
@@ -27,6 +26,8 @@ pub trait Runtime: Send + Sync {
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
+    /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
+    fn set_env(&self, name: &str, value: Option<&str>);
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
@@ -34,6 +35,16 @@ pub trait Runtime: Send + Sync {
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;
+    /// Gets ready to interrupt and to show threads; called once, in the main thread, before the
+    /// application is loaded.
+    fn prepare_watchdog(&self);
+    /// The Python stack of the thread the interpreter knows as `ident`. Waits for the interpreter.
+    fn stack(&self, ident: u64) -> Option<String>;
+    /// The same without the interpreter's leave, for when a thread does not give it back.
+    fn stack_by_force(&self, ident: u64) -> Option<String>;
+    /// Raises an exception in the exchange that `thread` (an index) has in hand, if it still has
+    /// one. Waits for the interpreter.
+    fn interrupt(&self, thread: usize) -> bool;
     /// Runs the application's exit handlers and flushes its streams, at the end of a worker.
     fn finish(&self);
 }
@@ -85,8 +96,8 @@ pub trait App: Send + Sync {
 
 /// A reply whose next block has to wait until the client has taken more.
 pub trait Reply: Send {
-    /// Goes on where [`Flow::Full`] stopped it.
-    fn resume(&mut self, out: &mut dyn Sink) -> Resumed;
+    /// Goes on where [`Flow::Full`] stopped it, in the thread of this index.
+    fn resume(&mut self, thread: usize, out: &mut dyn Sink) -> Resumed;
     /// The client is gone or out of time: closes the iterable. Failures of `close()` are logged.
     fn abandon(self: Box<Self>);
 }
@@ -122,14 +133,11 @@ pub struct Exchange<'a> {
     pub endpoint: &'a Endpoint,
     /// The decoded request body; taken by the application side.
     pub body: Body<'a>,
-    /// What the Python side remembers from one request of this connection to the next.
-    pub memo: &'a mut Memo,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
+    /// Index of the thread that runs it.
+    pub thread: usize,
 }
-
-/// Remembered per connection by the Python side; opaque to the server.
-pub type Memo = Option<Box<dyn Any + Send>>;
 
 /// A complete, decoded request body.
 #[derive(Debug, Default)]
@@ -199,12 +207,16 @@ pub enum Flow {
 pub trait Sink: Send {
     /// Fixes status and header fields. Called once, right before the first non-empty block or
     /// at the end; `length` is the body's whole length where the application side knows it.
-    fn head(&mut self, head: &ResponseHead, length: Option<u64>);
+    /// An error is the application's: nothing was sent.
+    fn head(&mut self, head: &ResponseHead, length: Option<u64>) -> Result<(), HeadError>;
     /// Whether [`Sink::head`] was called.
     fn head_sent(&self) -> bool;
-    /// Offers a non-empty block. `last`: it is the final one, known now, so that it can leave
-    /// together with the head. Otherwise it is on its way to the client when this returns.
-    fn block(&mut self, bytes: &[u8], last: bool) -> Flow;
+    /// Offers a non-empty block. With `flush` it is on its way to the client when this returns;
+    /// without, more follows at once (or the reply ends) and it may wait for that.
+    fn block(&mut self, bytes: &[u8], flush: bool) -> Flow;
+    /// The body is complete; called before the iterable's `close()`, so that a slow one does not
+    /// hold back the end of the reply. Optional: [`Step::Done`] implies it.
+    fn end(&mut self);
     /// Takes a whole block for `write()`, which cannot be parked. False: the client is gone.
     fn write(&mut self, bytes: &[u8]) -> bool;
     /// Takes a region of a file as the whole body; leaves by sendfile. `file` is the sink's own.

@@ -24,5 +24,23 @@ pub mod master;
 pub mod metrics;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod root;
 pub mod system;
+mod wiring;
 pub mod worker;
+
+/// The extension module the launcher loads: `main(arguments)` is the whole server.
+#[cfg(feature = "python")]
+#[pyo3::pymodule]
+mod rwsgi_core {
+    use std::ffi::OsString;
+    use std::sync::Arc;
+
+    use crate::python::PyRuntime;
+
+    /// Runs the server; returns the exit code.
+    #[pyo3::pyfunction]
+    fn main(arguments: Vec<OsString>) -> i32 {
+        crate::root::main(arguments, Arc::new(PyRuntime::default()))
+    }
+}

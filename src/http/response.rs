@@ -1,3 +1,384 @@
-//! stub
-/// stub
-pub struct ResponseHead;
+//! What does the application answer? A response head, checked as it is filled. PEP 3333,
+//! RFC 9110 sections 5, 7.6.1 and 15.
+//!
+//! Must not know: sockets, the clock, Python, the request. How a body is framed is
+//! [`disposition`](super::disposition)'s to decide, the bytes are [`encode`](super::encode)'s.
+//!
+//! Invariants:
+//! 1. What is stored can be sent as it is: names are tokens, values have no control characters,
+//!    so that no application can split a response.
+//! 2. No hop-by-hop field is stored: they are the server's (PEP 3333). The wish to close is kept.
+//! 3. At most one Content-Length, Date and Server.
+
+use std::fmt;
+
+pub use super::disposition::{BodyFraming, Disposition, RequestFacts, dispose};
+pub use super::encode::*;
+use super::error::escape;
+use super::fields::{elements, is_token, is_value, trim};
+use super::framing::decimal;
+pub use super::status::reason;
+
+/// The application broke the rules for a response head; it is to blame (500).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadError {
+    /// The status is not `NNN` or `NNN reason` with 200 to 999, or has control characters.
+    Status(Box<str>),
+    /// A 1xx status that cannot be a final response.
+    Interim(u16),
+    /// A name that is no token.
+    Name(Box<str>),
+    /// A value with control characters; the field's name.
+    Value(Box<str>),
+    /// A Content-Length that is no number; its value.
+    ContentLength(Box<str>),
+    /// Two Content-Length fields with different values.
+    ContentLengthRepeated,
+    /// 101 to a request that did not ask for it, or without an Upgrade field.
+    Switch,
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeadError::Status(text) => {
+                write!(f, "invalid response status '{text}': expected 'NNN reason', 200 to 999")
+            }
+            HeadError::Interim(status) => write!(f, "response status {status} is not a final one"),
+            HeadError::Name(name) => write!(f, "invalid response header name '{name}'"),
+            HeadError::Value(name) => {
+                write!(f, "invalid value of response header '{name}': control characters")
+            }
+            HeadError::ContentLength(value) => {
+                write!(f, "invalid value of response header 'Content-Length': '{value}'")
+            }
+            HeadError::ContentLengthRepeated => {
+                write!(f, "several response headers 'Content-Length' that differ")
+            }
+            HeadError::Switch => {
+                write!(f, "response status 101 without an upgrade the client asked for")
+            }
+        }
+    }
+}
+
+impl std::error::Error for HeadError {}
+
+/// A response head, validated as it is filled. Reused from response to response.
+#[derive(Debug, Default, Clone)]
+pub struct ResponseHead {
+    status: u16,
+    status_text: Vec<u8>,
+    /// `Name: value` CRLF, again and again.
+    encoded: Vec<u8>,
+    content_length: Option<u64>,
+    has_date: bool,
+    has_server: bool,
+    wants_close: bool,
+    upgrade: Option<Box<[u8]>>,
+}
+
+impl ResponseHead {
+    /// An empty head: status 0 until [`ResponseHead::start`].
+    pub fn new() -> Self {
+        ResponseHead::default()
+    }
+
+    /// Sets the status, `NNN` or `NNN reason`, and forgets everything set before: with `exc_info`
+    /// the new headers replace the old ones. A missing reason is filled in where it is known.
+    pub fn start(&mut self, status: &[u8]) -> Result<(), HeadError> {
+        self.clear();
+        let invalid = || HeadError::Status(escape(status).into_boxed_str());
+        let (digits, phrase) = status.split_at_checked(3).ok_or_else(invalid)?;
+        let well_formed = matches!(phrase, [] | [b' ', ..]) && is_value(phrase);
+        let code = decimal(digits).filter(|_| well_formed).ok_or_else(invalid)?;
+        let code = u16::try_from(code).map_err(|_| invalid())?;
+        match code {
+            101 | 200..=999 => {}
+            100..=199 => return Err(HeadError::Interim(code)),
+            _ => return Err(invalid()),
+        }
+        self.set_status(code, trim(phrase));
+        Ok(())
+    }
+
+    /// As [`ResponseHead::start`], for the interim response 103 (RFC 8297).
+    pub fn start_interim(&mut self) {
+        self.clear();
+        self.set_status(103, b"");
+    }
+
+    fn set_status(&mut self, code: u16, phrase: &[u8]) {
+        self.status = code;
+        push_decimal(&mut self.status_text, u64::from(code));
+        // The space stays even without a phrase (RFC 9112 section 4).
+        self.status_text.push(b' ');
+        let phrase = if phrase.is_empty() { reason(code).as_bytes() } else { phrase };
+        self.status_text.extend_from_slice(phrase);
+    }
+
+    /// Adds a field; whitespace around the value is left out, and so are the fields that are the
+    /// server's to set.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
+        let value = trim(value);
+        if !is_token(name) {
+            return Err(HeadError::Name(escape(name).into_boxed_str()));
+        }
+        if !is_value(value) {
+            return Err(HeadError::Value(escape(name).into_boxed_str()));
+        }
+        match Special::of(name) {
+            Special::None => {}
+            Special::ContentLength => return self.set_content_length(value),
+            Special::Connection => {
+                self.wants_close |= elements(value).any(|option| option.eq_ignore_ascii_case(b"close"));
+                return Ok(());
+            }
+            Special::Upgrade => {
+                self.upgrade = Some(value.into());
+                return Ok(());
+            }
+            Special::HopByHop => return Ok(()),
+            // Singletons (RFC 9110 section 5.3): the first stays.
+            Special::Date if std::mem::replace(&mut self.has_date, true) => return Ok(()),
+            Special::Server if std::mem::replace(&mut self.has_server, true) => return Ok(()),
+            Special::Date | Special::Server => {}
+        }
+        self.encoded.extend_from_slice(name);
+        self.encoded.extend_from_slice(b": ");
+        self.encoded.extend_from_slice(value);
+        self.encoded.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    fn set_content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        let length =
+            decimal(value).ok_or_else(|| HeadError::ContentLength(escape(value).into_boxed_str()))?;
+        match self.content_length.replace(length) {
+            Some(before) if before != length => Err(HeadError::ContentLengthRepeated),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.status = 0;
+        self.status_text.clear();
+        self.encoded.clear();
+        self.content_length = None;
+        self.has_date = false;
+        self.has_server = false;
+        self.wants_close = false;
+        self.upgrade = None;
+    }
+
+    /// The status; 0 before [`ResponseHead::start`].
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Status and reason, as in `200 OK`.
+    pub fn status_text(&self) -> &[u8] {
+        &self.status_text
+    }
+
+    /// The application's Content-Length.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// The application asked for `Connection: close`.
+    pub fn wants_close(&self) -> bool {
+        self.wants_close
+    }
+
+    /// The protocol the application switches to with 101.
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        self.upgrade.as_deref()
+    }
+
+    /// The fields that are sent as the application gave them, in order, for logs. Without
+    /// Content-Length: see [`ResponseHead::content_length`].
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = self.encoded.as_slice();
+        std::iter::from_fn(move || {
+            let colon = memchr::memchr(b':', rest)?;
+            let end = memchr::memchr(b'\r', rest)?;
+            let field = (rest.get(..colon)?, rest.get(colon + 2..end)?);
+            rest = rest.get(end + 2..)?;
+            Some(field)
+        })
+    }
+
+    /// Whether this head may answer that request: 101 needs an upgrade on both sides
+    /// (RFC 9110 section 15.2.2). To be asked before [`dispose`].
+    pub fn permitted_for(&self, request: &RequestFacts) -> Result<(), HeadError> {
+        match self.status {
+            101 if !request.upgrade || self.upgrade.is_none() => Err(HeadError::Switch),
+            _ => Ok(()),
+        }
+    }
+
+    /// The fields as they go on the wire.
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    pub(super) fn has_date(&self) -> bool {
+        self.has_date
+    }
+
+    pub(super) fn has_server(&self) -> bool {
+        self.has_server
+    }
+}
+
+/// The names an application's field is not simply passed on for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Special {
+    None,
+    ContentLength,
+    Connection,
+    Upgrade,
+    Date,
+    Server,
+    HopByHop,
+}
+
+impl Special {
+    fn of(name: &[u8]) -> Special {
+        // Length and first letter keep almost every name from being compared at all.
+        let (special, lower): (Special, &[u8]) = match (name.len(), name.first().map(|byte| byte | 0x20)) {
+            (2, Some(b't')) => (Special::HopByHop, b"te"),
+            (4, Some(b'd')) => (Special::Date, b"date"),
+            (6, Some(b's')) => (Special::Server, b"server"),
+            (7, Some(b'u')) => (Special::Upgrade, b"upgrade"),
+            (8, Some(b't')) => (Special::HopByHop, b"trailers"),
+            (10, Some(b'c')) => (Special::Connection, b"connection"),
+            (10, Some(b'k')) => (Special::HopByHop, b"keep-alive"),
+            (14, Some(b'c')) => (Special::ContentLength, b"content-length"),
+            (16, Some(b'p')) => (Special::HopByHop, b"proxy-connection"),
+            (17, Some(b't')) => (Special::HopByHop, b"transfer-encoding"),
+            (18, Some(b'p')) => (Special::HopByHop, b"proxy-authenticate"),
+            (19, Some(b'p')) => (Special::HopByHop, b"proxy-authorization"),
+            _ => return Special::None,
+        };
+        if name.eq_ignore_ascii_case(lower) { special } else { Special::None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &[(&str, &str)]) -> Result<ResponseHead, HeadError> {
+        let mut head = ResponseHead::new();
+        head.start(b"200 OK")?;
+        for (name, value) in fields {
+            head.field(name.as_bytes(), value.as_bytes())?;
+        }
+        Ok(head)
+    }
+
+    #[test]
+    fn statuses() {
+        for (status, code, text) in [
+            ("200 OK", 200, "200 OK"),
+            ("418 I'm a teapot", 418, "418 I'm a teapot"),
+            ("404", 404, "404 Not Found"),
+            ("404 ", 404, "404 Not Found"),
+            ("799", 799, "799 "),
+            ("299 caf\u{e9}", 299, "299 caf\u{e9}"),
+            ("101 Switching Protocols", 101, "101 Switching Protocols"),
+        ] {
+            let mut head = ResponseHead::new();
+            assert_eq!(head.start(status.as_bytes()), Ok(()), "{status}");
+            assert_eq!((head.status(), head.status_text()), (code, text.as_bytes()), "{status}");
+        }
+        for status in ["", "2", "20 OK", "200OK", "2000", "099 X", "000", "OK", "+20 X", "200\tOK", " 200 OK"]
+        {
+            let refused = ResponseHead::new().start(status.as_bytes());
+            assert!(matches!(refused, Err(HeadError::Status(_))), "{status}");
+        }
+        for status in [&b"200 a\r\nX: y"[..], b"200 \0", b"200 a\nb", b"200 \x7f", b"\xb2\xb2\xb2 x"] {
+            assert!(ResponseHead::new().start(status).is_err(), "{}", status.escape_ascii());
+        }
+        for status in ["100 Continue", "102", "199 x"] {
+            let refused = ResponseHead::new().start(status.as_bytes());
+            assert!(matches!(refused, Err(HeadError::Interim(_))), "{status}");
+        }
+    }
+
+    #[test]
+    fn fields_are_kept_in_order_and_case() {
+        let head =
+            head(&[("X-a", " 1\t"), ("set-Cookie", "a=1"), ("X", ""), ("Set-Cookie", "b: 2")]).unwrap();
+        assert_eq!(head.encoded(), b"X-a: 1\r\nset-Cookie: a=1\r\nX: \r\nSet-Cookie: b: 2\r\n");
+        let fields: Vec<_> = head.fields().collect();
+        let expected: [(&[u8], &[u8]); 4] =
+            [(b"X-a", b"1"), (b"set-Cookie", b"a=1"), (b"X", b""), (b"Set-Cookie", b"b: 2")];
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn nothing_can_be_injected() {
+        for name in ["", "X A", "X:A", "X-A\r\nX-Injected", "X-A\n", "caf\u{e9}", "X\0"] {
+            assert!(matches!(head(&[(name, "b")]), Err(HeadError::Name(_))), "{name:?}");
+        }
+        for value in ["a\r\nX: 1", "a\nX: 1", "a\rb", "a\0b", "\r\nX: 1", "a\x01b", "a\x7f", "a\n"] {
+            assert_eq!(head(&[("X-A", value)]).unwrap_err(), HeadError::Value("X-A".into()), "{value:?}");
+        }
+        assert!(head(&[("X-A", "a\tb caf\u{e9}")]).is_ok());
+    }
+
+    #[test]
+    fn hop_by_hop_fields_are_the_servers() {
+        let head = head(&[
+            ("Transfer-Encoding", "chunked"),
+            ("TE", "trailers"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Authenticate", "x"),
+            ("Proxy-Authorization", "x"),
+            ("Proxy-Connection", "x"),
+            ("Trailers", "x"),
+            ("Upgrade", "h2c"),
+            ("Connection", "foo, CLOSE"),
+        ])
+        .unwrap();
+        assert_eq!(head.encoded(), b"");
+        assert!(head.wants_close());
+    }
+
+    #[test]
+    fn singletons() {
+        let head = head(&[("Date", "a"), ("date", "b"), ("Server", "c"), ("SERVER", "d")]).unwrap();
+        assert_eq!(head.encoded(), b"Date: a\r\nServer: c\r\n");
+        assert!(head.has_date() && head.has_server());
+    }
+
+    #[test]
+    fn content_lengths() {
+        let length = |values: &[&str]| {
+            let fields: Vec<_> = values.iter().map(|value| ("Content-Length", *value)).collect();
+            head(&fields).map(|head| head.content_length())
+        };
+        assert_eq!(length(&[]), Ok(None));
+        assert_eq!(length(&[" 4 "]), Ok(Some(4)));
+        assert_eq!(length(&["4", "04"]), Ok(Some(4)));
+        assert_eq!(length(&["4", "5"]), Err(HeadError::ContentLengthRepeated));
+        for value in ["", "abc", "-4", "+4", "4,4", "4 4", "0x4", "999999999999999999999999999999"] {
+            assert!(matches!(length(&[value]), Err(HeadError::ContentLength(_))), "{value}");
+        }
+    }
+
+    #[test]
+    fn starting_again_replaces_everything() {
+        let mut head =
+            head(&[("X", "1"), ("Content-Length", "4"), ("Connection", "close"), ("Date", "d")]).unwrap();
+        head.start(b"500 Oops").unwrap();
+        assert_eq!(head.encoded(), b"");
+        assert_eq!(head.content_length(), None);
+        assert!(!head.wants_close() && !head.has_date());
+        assert_eq!(head.status_text(), b"500 Oops");
+    }
+}

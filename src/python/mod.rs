@@ -1,1 +1,23 @@
-//! stub
+//! How is it said in CPython? The only room that knows pyo3; it implements the door.
+//!
+//! Must not know: worker, master, sockets, tokens, timers, signal numbers.
+//!
+//! The safe API serves everywhere but on the request path (`environ`, `start_response`,
+//! `iterable`), where the raw C API costs a third of the instructions.
+#![allow(unsafe_code)]
+
+mod app;
+mod blocks;
+mod environ;
+mod errors;
+mod exchange;
+mod guests;
+mod iterable;
+mod keys;
+mod object;
+mod runtime;
+mod start_response;
+mod support;
+mod watch;
+
+pub use runtime::PyRuntime;

@@ -138,14 +138,14 @@ impl Drop for SharedWords {
 
 /// Watches `fd` in the epoll instance so that one event wakes one of the waiting processes
 /// (EPOLLEXCLUSIVE), level-triggered, reported with `token`.
-pub fn epoll_add_exclusive(epfd: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+pub fn epoll_add_exclusive(epfd: &impl AsRawFd, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
     let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32, u64: token };
     // SAFETY: both descriptors are open for the call and `event` is a live epoll_event.
     check(unsafe { libc::epoll_ctl(epfd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event) })
 }
 
 /// Stops watching `fd`.
-pub fn epoll_del(epfd: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+pub fn epoll_del(epfd: &impl AsRawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both descriptors are open for the call; DEL ignores the event pointer.
     check(unsafe { libc::epoll_ctl(epfd.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), ptr::null_mut()) })
 }

@@ -135,6 +135,14 @@ impl Signals {
         Ok(Signals { read, _write: write })
     }
 
+    /// Reports `wanted` again, in case somebody else took one of them over meanwhile.
+    pub fn renew(self, wanted: &[Signal]) -> io::Result<Signals> {
+        for signal in wanted {
+            raw::dispose(signal.number(), Disposition::Reported)?;
+        }
+        Ok(self)
+    }
+
     /// In a forked child: forgets the parent's pipe. TERM, INT, QUIT and CHLD get their default
     /// action and the rest is ignored until the child installs its own.
     pub fn reset_in_child() -> io::Result<()> {

@@ -1,0 +1,1 @@
+raise RuntimeError("this import fails on purpose")

@@ -1,0 +1,106 @@
+//! What is a setting's value, once understood, and how is it written?
+//!
+//! Must not know: the settings, sources.
+//!
+//! Invariants:
+//! 1. [`Value::toml`] and [`Value::plain`] are read back by the value's kind to the same value.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::quoted;
+use super::target::AppTarget;
+use super::types::{BindAddress, LogTarget, Networks};
+use super::units;
+
+/// A value of some kind. Settings get it as a typed field, see [`super::Config`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Text; empty: none.
+    Text(String),
+    /// A path; empty: none.
+    Path(PathBuf),
+    /// APP, when there is one.
+    App(Option<AppTarget>),
+    /// Yes or no.
+    Flag(bool),
+    /// A number, or bytes.
+    Count(u64),
+    /// A time.
+    Seconds(Duration),
+    /// A file mode mask.
+    Mode(u32),
+    /// One of a setting's words.
+    Choice(&'static str),
+    /// Addresses to listen on.
+    Addresses(Vec<BindAddress>),
+    /// Environment variables.
+    Pairs(Vec<(String, String)>),
+    /// Words.
+    Words(Vec<String>),
+    /// Peers.
+    Networks(Networks),
+    /// Header names and values.
+    Headers(Vec<(String, String)>),
+    /// Where a log goes.
+    Log(LogTarget),
+}
+
+impl Value {
+    /// As it is written in TOML.
+    pub fn toml(&self) -> String {
+        match self {
+            Value::Flag(_) | Value::Count(_) | Value::Seconds(_) => self.plain(),
+            Value::Mode(bits) => format!("0o{bits:03o}"),
+            Value::Addresses(list) => array(list.iter().map(ToString::to_string)),
+            Value::Pairs(pairs) => array(pairs.iter().map(joined)),
+            Value::Words(words) => array(words.iter().cloned()),
+            Value::Networks(networks) => array(networks.texts().into_iter()),
+            Value::Headers(pairs) if pairs.is_empty() => "{}".to_owned(),
+            Value::Headers(pairs) => {
+                let pairs = pairs.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value)));
+                format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+            }
+            Value::Text(_) | Value::Path(_) | Value::App(_) | Value::Choice(_) | Value::Log(_) => {
+                quoted(&self.plain())
+            }
+        }
+    }
+
+    /// As it is written in a variable.
+    pub fn plain(&self) -> String {
+        match self {
+            Value::Text(text) => text.clone(),
+            Value::Path(path) => path.display().to_string(),
+            Value::App(target) => target.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Value::Flag(on) => on.to_string(),
+            Value::Count(number) => number.to_string(),
+            Value::Seconds(time) => units::print_seconds(*time),
+            Value::Mode(bits) => format!("0{bits:03o}"),
+            Value::Choice(word) => (*word).to_owned(),
+            Value::Addresses(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            // Each on its own line, the last too: a value may contain commas.
+            Value::Pairs(pairs) => pairs.iter().map(|pair| joined(pair) + "\n").collect(),
+            Value::Headers(pairs) => pairs.iter().map(joined).collect::<Vec<_>>().join(","),
+            Value::Words(words) => words.join(","),
+            Value::Networks(networks) => networks.texts().join(","),
+            Value::Log(LogTarget::Off) => String::new(),
+            Value::Log(LogTarget::Stdout | LogTarget::Stderr) => "-".to_owned(),
+            Value::Log(LogTarget::File(path)) => path.display().to_string(),
+        }
+    }
+}
+
+fn joined((name, value): &(String, String)) -> String {
+    format!("{name}={value}")
+}
+
+fn array(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.map(|item| quoted(&item)).collect::<Vec<_>>().join(", "))
+}
+
+/// A TOML key: bare where that is allowed.
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    if bare { name.to_owned() } else { quoted(name) }
+}

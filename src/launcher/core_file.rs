@@ -1,0 +1,96 @@
+//! Where is the core, the extension module that is the server?
+//!
+//! Must not know: interpreters. When the core is not among this executable's files it is expected
+//! in the interpreter's packages (the wheel), which only the interpreter can tell.
+//!
+//! Invariants:
+//! 1. A core named by RWSGI_CORE is used or complained about.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{self, Path, PathBuf};
+use std::time::SystemTime;
+
+use super::error::LaunchError;
+
+/// The file's name beside the executable.
+const NAME: &str = "librwsgi_core.so";
+
+/// The core's file; `None`: look for it in the interpreter's packages.
+pub fn find(named: Option<OsString>, executable: Option<&Path>) -> Result<Option<PathBuf>, LaunchError> {
+    if let Some(named) = named.filter(|named| !named.is_empty()).map(PathBuf::from) {
+        return match path::absolute(&named) {
+            Ok(file) if file.is_file() => Ok(Some(file)),
+            _ => Err(LaunchError::NoCore { named }),
+        };
+    }
+    let Some(directory) = executable.and_then(Path::parent) else { return Ok(None) };
+    // Cargo always writes the one under deps, and links it beside the executable only on some
+    // commands: the other one can be left over from an older build.
+    let built = [directory.join(NAME), directory.join("deps").join(NAME)];
+    let newest = built.into_iter().filter_map(|file| Some((modified(&file)?, file))).reduce(newer);
+    let installed = || Some(directory.parent()?.join("lib/rwsgi").join(NAME)).filter(|file| file.is_file());
+    Ok(newest.map(|(_, file)| file).or_else(installed))
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    let meta = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    Some(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
+/// The first one, unless the second is newer.
+fn newer(a: (SystemTime, PathBuf), b: (SystemTime, PathBuf)) -> (SystemTime, PathBuf) {
+    if b.0 > a.0 { b } else { a }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &Path, age: u64) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = fs::File::create(path).unwrap();
+        file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+    }
+
+    #[test]
+    fn looks_beside_then_under_lib_then_leaves_it_to_the_interpreter() {
+        let root = tempfile::tempdir().unwrap();
+        let executable = root.path().join("bin/rwsgi");
+        let found = || find(None, Some(&executable)).unwrap();
+        assert_eq!(found(), None);
+        let installed = root.path().join("lib/rwsgi/librwsgi_core.so");
+        file(&installed, 0);
+        assert_eq!(found(), Some(installed));
+        let beside = root.path().join("bin/librwsgi_core.so");
+        file(&beside, 50);
+        assert_eq!(found(), Some(beside));
+        assert_eq!(find(None, None).unwrap(), None);
+    }
+
+    #[test]
+    fn takes_the_newer_of_the_two_cargo_writes() {
+        let root = tempfile::tempdir().unwrap();
+        let (executable, beside) = (root.path().join("rwsgi"), root.path().join(NAME));
+        let deps = root.path().join("deps").join(NAME);
+        file(&deps, 20);
+        assert_eq!(find(None, Some(&executable)).unwrap(), Some(deps.clone()));
+        file(&beside, 10);
+        assert_eq!(find(None, Some(&executable)).unwrap(), Some(beside));
+        file(&deps, 0);
+        assert_eq!(find(None, Some(&executable)).unwrap(), Some(deps));
+    }
+
+    #[test]
+    fn a_named_core_is_used_or_complained_about() {
+        let root = tempfile::tempdir().unwrap();
+        let core = root.path().join("my.so");
+        assert!(matches!(
+            find(Some(core.clone().into()), None),
+            Err(LaunchError::NoCore { named }) if named == core
+        ));
+        file(&core, 0);
+        assert_eq!(find(Some(core.clone().into()), None).unwrap(), Some(core));
+        assert_eq!(find(Some(OsString::new()), None).unwrap(), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! How do finished exchanges become lines, without a system call for each?
+//!
+//! Must not know: what a request is, when the loop is idle (its owner says so by `flush`).
+//!
+//! Invariants:
+//! 1. Created after the fork: its lock is never copied into a child while held.
+//! 2. The buffer holds whole lines, but for the rest of one the target has begun to take.
+//! 3. A target that takes nothing makes new lines drop, counted; the buffer has a bound.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::sink::Sink;
+use super::{AccessFormat, AccessRecord, LogError, Needs};
+
+/// Flushed each time so much was added, even when the loop does not go idle.
+const FLUSH_AT: usize = 32 * 1024;
+/// Held back for a target that takes nothing: some thousand lines.
+const HELD: usize = 1024 * 1024;
+/// What a worker waits for a slow target when it ends.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The access log of one worker, shared by its threads.
+pub struct AccessLog {
+    format: AccessFormat,
+    lines: Mutex<Lines>,
+}
+
+struct Lines {
+    buffer: Vec<u8>,
+    /// The buffer's length that makes the next record flush.
+    flush_at: usize,
+    sink: Sink,
+}
+
+impl AccessLog {
+    /// A log that writes lines of `format` to `sink`.
+    pub fn new(format: AccessFormat, sink: Sink) -> AccessLog {
+        AccessLog { format, lines: Mutex::new(Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink }) }
+    }
+
+    /// What the records have to carry for this log's format.
+    pub fn needs(&self) -> &Needs {
+        self.format.needs()
+    }
+
+    /// Adds a line. Written out at the next [`AccessLog::flush`], or now if the buffer is full.
+    pub fn record(&self, record: &AccessRecord<'_>) {
+        let mut lines = self.lock();
+        if lines.buffer.len() >= HELD {
+            lines.flush();
+        }
+        if lines.buffer.len() >= HELD {
+            lines.sink.drop_line();
+            return;
+        }
+        self.format.write(&mut lines.buffer, record);
+        lines.buffer.push(b'\n');
+        if lines.buffer.len() >= lines.flush_at {
+            lines.flush();
+        }
+    }
+
+    /// Whether lines are waiting. Still so right after a flush: the target takes nothing now, and
+    /// the next idle moment is soon enough to try again.
+    pub fn pending(&self) -> bool {
+        !self.lock().buffer.is_empty()
+    }
+
+    /// Writes out what the target takes now. Call it when the loop goes idle.
+    pub fn flush(&self) {
+        self.lock().flush();
+    }
+
+    /// The last flush of a worker: waits a moment for a slow target, then gives up.
+    pub fn finish(&self) {
+        let lines = &mut *self.lock();
+        lines.sink.finish(&mut lines.buffer, PATIENCE);
+    }
+
+    /// Opens the file anew, after it was moved away (USR1). What is buffered goes to the old one.
+    pub fn reopen(&self) -> Result<(), LogError> {
+        let mut lines = self.lock();
+        lines.flush();
+        lines.sink.reopen()
+    }
+
+    /// Lines lost so far because the target did not take them.
+    pub fn dropped(&self) -> u64 {
+        self.lock().sink.dropped()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        // A panic while formatting leaves at most half a line behind.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    fn flush(&mut self) {
+        if !self.buffer.is_empty() {
+            self.sink.write(&mut self.buffer);
+        }
+        self.flush_at = self.buffer.len() + FLUSH_AT;
+    }
+}
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

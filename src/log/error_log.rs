@@ -1,0 +1,310 @@
+//! How does an event become a line of the error log?
+//!
+//! `[2026-11-20 02:48:10 +0000] [PID] [INFO] message`, Gunicorn's. An event is whatever `tracing`'s
+//! macros are called with; at ERROR with `critical = true` it is CRITICAL. Fields other than that
+//! follow the message as ` name=value`. A message of several lines, a traceback, stays one event:
+//! only its first line has a prefix.
+//!
+//! Must not know: who logs, and what about.
+//!
+//! Invariants:
+//! 1. A line is written by its caller, with write(2), at once: what was logged before a crash is
+//!    there after it. No thread, no buffer.
+//! 2. The one lock is held to copy or exchange a pointer, never while a system call runs; a
+//!    process that was forked at just that moment goes without the lock rather than waiting.
+//! 3. The process id is read for each line: the log outlives forks.
+//! 4. A target that does not take a line within `PATIENCE` is not waited for again until it has
+//!    taken one. What it did not take is counted.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, RwLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use super::clock::{Zone, push_decimal};
+use super::escape::{Text, push_escaped};
+use super::level::Level;
+use super::output::{Output, piece_end};
+use super::{LogError, Target};
+
+/// What one line may wait for a slow target.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How often a taken lock is looked at again. It is held for nanoseconds, or was forked as held.
+const LOOKS: usize = 1000;
+
+/// What the error log is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorLog {
+    /// Where it goes.
+    pub target: Target,
+    /// The least severe level that is written.
+    pub level: Level,
+}
+
+static LOG: OnceLock<Arc<Writer>> = OnceLock::new();
+
+/// Opens the error log and makes it the process's `tracing` subscriber. Called again (HUP), it
+/// changes target and level; when the new target cannot be opened, all stays as it was.
+pub fn init(settings: ErrorLog) -> Result<(), LogError> {
+    if let Some(writer) = LOG.get() {
+        writer.redirect(settings.target)?;
+        set_level(settings.level);
+        return Ok(());
+    }
+    let target = settings.target.clone();
+    let writer = LOG.get_or_init(|| Arc::new(Writer::closed(settings.level)));
+    writer.redirect(settings.target)?;
+    let subscriber = tracing_subscriber::registry().with(Lines(Arc::clone(writer)));
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| LogError { target, error: io::Error::other(error) })
+}
+
+/// Opens the file anew, after it was moved away (USR1). On failure the old one stays in use.
+pub fn reopen() -> Result<(), LogError> {
+    LOG.get().map_or(Ok(()), |writer| writer.reopen())
+}
+
+/// Changes the least severe level that is written.
+pub fn set_level(level: Level) {
+    if let Some(writer) = LOG.get() {
+        writer.level.store(level as u8, Relaxed);
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
+/// The least severe level that is written.
+pub fn level() -> Level {
+    LOG.get().map_or(Level::Info, |writer| writer.level())
+}
+
+/// Lines lost so far, in this process, because the target did not take them.
+pub fn dropped() -> u64 {
+    LOG.get().map_or(0, |writer| writer.dropped.load(Relaxed))
+}
+
+/// Writes text to the error log without a prefix: `wsgi.errors`. A missing line end is added.
+pub fn plain(text: &str) {
+    if let Some(writer) = LOG.get() {
+        let mut line = Vec::with_capacity(text.len() + 1);
+        push_text(&mut line, text);
+        writer.put(line);
+    }
+}
+
+/// An error log that is open, or once was.
+#[derive(Debug)]
+struct Writer {
+    zone: Zone,
+    level: AtomicU8,
+    place: RwLock<Option<Place>>,
+    /// The target let a line wait in vain.
+    stuck: AtomicBool,
+    /// The last thing written is the start of a line whose end was dropped.
+    torn: AtomicBool,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    target: Target,
+    output: Arc<Output>,
+}
+
+impl Writer {
+    fn closed(level: Level) -> Writer {
+        Writer {
+            zone: Zone::local(),
+            level: AtomicU8::new(level as u8),
+            place: RwLock::new(None),
+            stuck: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    fn level(&self) -> Level {
+        Level::ALL[usize::from(self.level.load(Relaxed)).min(Level::ALL.len() - 1)]
+    }
+
+    fn reopen(&self) -> Result<(), LogError> {
+        match self.place() {
+            Some(Place { target: target @ Target::File(_), .. }) => self.redirect(target),
+            _ => Ok(()),
+        }
+    }
+
+    fn redirect(&self, target: Target) -> Result<(), LogError> {
+        let output = Arc::new(Output::open(&target)?);
+        let mut place = Some(Place { target: target.clone(), output });
+        for _ in 0..LOOKS {
+            if let Ok(mut held) = self.place.try_write() {
+                std::mem::swap(&mut *held, &mut place);
+                self.stuck.store(false, Relaxed);
+                self.torn.store(false, Relaxed);
+                // `place`, now the old one, is closed after the lock is given back.
+                drop(held);
+                return Ok(());
+            }
+            thread::yield_now();
+        }
+        Err(LogError { target, error: io::ErrorKind::WouldBlock.into() })
+    }
+
+    fn place(&self) -> Option<Place> {
+        for _ in 0..LOOKS {
+            if let Ok(held) = self.place.try_read() {
+                return held.clone();
+            }
+            thread::yield_now();
+        }
+        None
+    }
+
+    /// Writes one event, or counts it as dropped.
+    fn put(&self, mut event: Vec<u8>) {
+        let Some(Place { output, .. }) = self.place() else {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        };
+        if self.torn.swap(false, Relaxed) {
+            event.insert(0, b'\n');
+        }
+        let mut deadline = None;
+        let mut done = 0;
+        while done < event.len() {
+            let end = done + piece_end(&event[done..], output.piece());
+            match output.write(&event[done..end]) {
+                Ok(count) => {
+                    self.stuck.store(false, Relaxed);
+                    done += count;
+                }
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && self.wait(&output, &mut deadline) => {}
+                Err(_) => {
+                    self.torn.store(done > 0 && event[done - 1] != b'\n', Relaxed);
+                    self.dropped.fetch_add(1, Relaxed);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for a full target, once per time it gets stuck.
+    fn wait(&self, output: &Output, deadline: &mut Option<Instant>) -> bool {
+        let now = Instant::now();
+        let deadline = *deadline.get_or_insert(now + PATIENCE);
+        let waited = !self.stuck.load(Relaxed) && output.wait(deadline.saturating_duration_since(now));
+        if !waited {
+            self.stuck.store(true, Relaxed);
+        }
+        waited
+    }
+
+    fn prefix(&self, line: &mut Vec<u8>, level: Level) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        line.push(b'[');
+        self.zone.push_iso(line, i64::try_from(now).unwrap_or(0));
+        line.extend_from_slice(b"] [");
+        push_decimal(line, process::id().into(), 1);
+        line.extend_from_slice(b"] [");
+        line.extend_from_slice(level.name().as_bytes());
+        line.extend_from_slice(b"] ");
+    }
+}
+
+/// The subscriber's side of a [`Writer`].
+struct Lines(Arc<Writer>);
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.0.level().filter()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.0.level().filter())
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut parts = Parts { level: Level::of(event.metadata()), message: Vec::new(), fields: Vec::new() };
+        event.record(&mut parts);
+        if parts.level < self.0.level() {
+            return;
+        }
+        let mut line = Vec::with_capacity(48 + parts.message.len() + parts.fields.len());
+        self.0.prefix(&mut line, parts.level);
+        line.append(&mut parts.message);
+        line.append(&mut parts.fields);
+        end_line(&mut line);
+        self.0.put(line);
+    }
+}
+
+/// An event taken apart.
+struct Parts {
+    level: Level,
+    message: Vec<u8>,
+    fields: Vec<u8>,
+}
+
+impl Parts {
+    fn named(&mut self, field: &Field) {
+        self.fields.push(b' ');
+        self.fields.extend_from_slice(field.name().as_bytes());
+        self.fields.push(b'=');
+    }
+}
+
+impl Visit for Parts {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        match field.name() {
+            "critical" if value && self.level == Level::Error => self.level = Level::Critical,
+            "critical" => {}
+            _ => self.record_debug(field, &value),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            return self.record_debug(field, &format_args!("{value}"));
+        }
+        self.named(field);
+        push_escaped(&mut self.fields, value.as_bytes());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let out = if field.name() == "message" {
+            &mut self.message
+        } else {
+            self.named(field);
+            &mut self.fields
+        };
+        // An error here is the value's own; what it had written so far is kept.
+        let _ = write!(Text(out), "{value:?}");
+        let kept = out.trim_ascii_end().len();
+        out.truncate(kept);
+    }
+}
+
+fn push_text(line: &mut Vec<u8>, text: &str) {
+    // Writing to memory has no error.
+    let _ = Text(line).write_str(text);
+    end_line(line);
+}
+
+fn end_line(line: &mut Vec<u8>) {
+    if line.last() != Some(&b'\n') {
+        line.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+#[path = "error_log_tests.rs"]
+mod tests;

@@ -1,0 +1,389 @@
+//! How does one exchange run in Python? The application is called, its iterable is taken block by
+//! block, and closed exactly once (PEP 3333, "The Server/Gateway Side").
+//!
+//! Must not know: connections, timers; when to stop is said by the sink.
+//!
+//! Invariants:
+//! 1. Every way out of [`PyApp::call`] and [`PyReply::resume`] that ends the exchange goes through
+//!    `finish`: the iterable is closed, `start_response` is cut off, the state goes back to the pool.
+//! 2. The pool's lock is never held while Python code can run.
+//! 3. No Python exception is pending between two calls from the worker.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::environ::{Constants, Environs};
+use super::errors;
+use super::exchange::Shared;
+use super::guests::Inside;
+use super::iterable::{Block, Source};
+use super::object::Owned;
+use super::start_response::{StarterType, retire};
+use super::support::Support;
+use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
+use crate::log;
+
+/// Blocks from this size on are handed over with the interpreter given back.
+const LARGE: usize = 16 * 1024;
+
+/// A loaded application with everything its exchanges need.
+pub(super) struct PyApp(pub(super) Arc<Inner>);
+
+/// What all exchanges of a process share.
+pub(super) struct Inner {
+    pub(super) callable: Owned,
+    pub(super) support: Arc<Support>,
+    pub(super) constants: Constants,
+    pub(super) starter: StarterType,
+    pub(super) spec: AppSpec,
+    pub(super) pool: Mutex<Vec<Box<Running>>>,
+}
+
+/// One exchange's state; pooled, because its buffers and caches are worth keeping.
+pub(super) struct Running {
+    environs: Environs,
+    shared: Box<Shared>,
+    starter: Option<Owned>,
+    environ: Option<Owned>,
+    iterable: Option<Owned>,
+    source: Source,
+    /// A block of which the sink took only the first bytes.
+    pending: Option<(Block, usize)>,
+    request: String,
+}
+
+/// How far `drive` came.
+enum Driven {
+    Done,
+    Parked,
+    Failed,
+}
+
+impl Inner {
+    fn take(&self) -> Box<Running> {
+        let pooled = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        pooled.unwrap_or_else(|| {
+            Box::new(Running {
+                environs: Environs::new(),
+                shared: Box::new(Shared::new()),
+                starter: None,
+                environ: None,
+                iterable: None,
+                source: Source::None,
+                pending: None,
+                request: String::new(),
+            })
+        })
+    }
+
+    fn give_back(&self, running: Box<Running>) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+    }
+}
+
+impl App for PyApp {
+    fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step {
+        Python::attach(|py| {
+            let _inside = Inside::enter(py, exchange.thread);
+            let mut running = self.0.take();
+            // SAFETY: `out` outlives this scope, which shuts the sink off before it ends, and is
+            // not used here but through `shared`.
+            unsafe { running.shared.open(out) };
+            let driven = match self.begin(py, &mut running, exchange) {
+                Ok(()) => running.drive(py, &self.0),
+                Err(error) => running.failed(py, &self.0, &error),
+            };
+            match driven {
+                Driven::Done => {
+                    running.finish(py, &self.0);
+                    self.0.give_back(running);
+                    Step::Done
+                }
+                Driven::Failed => {
+                    running.finish(py, &self.0);
+                    self.0.give_back(running);
+                    Step::Failed
+                }
+                Driven::Parked => {
+                    running.shared.shut();
+                    running.name(exchange);
+                    Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
+                }
+            }
+        })
+    }
+}
+
+impl PyApp {
+    /// Environ, the call, and the iterable it returned.
+    fn begin(&self, py: Python<'_>, running: &mut Running, exchange: &mut Exchange<'_>) -> PyResult<()> {
+        let inner = &*self.0;
+        let built = running.environs.build(py, &inner.constants, &inner.support, exchange);
+        let environ = built.inspect_err(|_| running.name(exchange))?;
+        // SAFETY: `shared` is boxed in `running`, which `finish` cuts the starter off from.
+        let starter = unsafe { inner.starter.make(py, &running.shared)? };
+        if !inner.spec.log_environ.is_empty() {
+            running.environ = Some(environ.another(py));
+        }
+        // SAFETY: two valid arguments and the terminating NULL; attached.
+        let result = unsafe {
+            Owned::steal(ffi::PyObject_CallFunctionObjArgs(
+                inner.callable.as_ptr(),
+                environ.as_ptr(),
+                starter.as_ptr(),
+                std::ptr::null_mut::<ffi::PyObject>(),
+            ))
+        };
+        running.starter = Some(starter);
+        let Some(result) = result else {
+            running.name(exchange);
+            return Err(PyErr::fetch(py));
+        };
+        let taken = running.take_result(py, inner, result);
+        taken.inspect_err(|_| running.name(exchange))?;
+        if !matches!(running.source, Source::List { .. } | Source::None) {
+            running.name(exchange);
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// "METHOD target" for the log; kept for exchanges that can fail later.
+    fn name(&mut self, exchange: &Exchange<'_>) {
+        let (head, bytes) = (exchange.head, exchange.bytes);
+        self.request.clear();
+        self.request.push_str(&String::from_utf8_lossy(head.method.of(bytes)));
+        self.request.push(' ');
+        self.request.push_str(&log::escape(head.target.of(bytes)).to_string());
+    }
+
+    /// Looks at what the application returned and says where the blocks come from.
+    fn take_result(&mut self, py: Python<'_>, inner: &Inner, result: Owned) -> PyResult<()> {
+        let kind = Source::of(py, inner.support.file_wrapper.as_ptr(), &result);
+        let source = match kind {
+            Ok(Source::File) => self.send_file(py, inner, &result),
+            other => other,
+        };
+        self.iterable = Some(result);
+        self.source = source?;
+        Ok(())
+    }
+
+    /// Hands a wrapped regular file to the sink, or falls back to reading it.
+    fn send_file(&mut self, py: Python<'_>, inner: &Inner, wrapper: &Owned) -> PyResult<Source> {
+        let region = match inner.spec.sendfile && self.shared.started.get() {
+            true => file_region(py, &inner.support, wrapper)?,
+            false => None,
+        };
+        let Some((file, offset, len)) = region else {
+            return Source::iterate(py, wrapper);
+        };
+        let declared = self.shared.response.borrow().content_length();
+        let sent = self.shared.with_sink(py, |sink| {
+            if sink.head_sent() {
+                return Ok(false);
+            }
+            self.shared.send_head(sink, Some(len))?;
+            if len > 0 {
+                sink.file(file, offset, declared.map_or(len, |declared| declared.min(len)));
+            }
+            Ok::<_, PyErr>(true)
+        });
+        match sent {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(true)) => Ok(Source::None),
+            // write() was called before: the wrapper's blocks follow what it sent.
+            _ => Source::iterate(py, wrapper),
+        }
+    }
+
+    /// Moves blocks from the source to the sink until one of them has enough.
+    fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
+        match self.pump(py) {
+            Ok(driven) => driven,
+            Err(error) => self.failed(py, inner, &error),
+        }
+    }
+
+    fn pump(&mut self, py: Python<'_>) -> PyResult<Driven> {
+        let coalesce = matches!(self.source, Source::List { .. });
+        let length = self.source.total(py)?;
+        loop {
+            let (block, offset) = match self.pending.take() {
+                Some(pending) => pending,
+                None => match self.source.next(py)? {
+                    Some(block) => (block, 0),
+                    None => return self.complete(py),
+                },
+            };
+            self.must_have_started()?;
+            let bytes = &block.bytes()[offset..];
+            let flow = self.shared.with_sink(py, |sink| {
+                self.shared.send_head(sink, length)?;
+                Ok::<_, PyErr>(match coalesce {
+                    true if bytes.len() < LARGE => sink.block(bytes, false),
+                    _ => py.detach(|| sink.block(bytes, !coalesce)),
+                })
+            });
+            match flow.unwrap_or(Ok(Flow::Gone))? {
+                Flow::More => {}
+                Flow::Full { taken } => {
+                    if taken < bytes.len() {
+                        self.pending = Some((block, offset + taken));
+                    }
+                    return Ok(Driven::Parked);
+                }
+                Flow::Gone => return Ok(Driven::Done),
+            }
+        }
+    }
+
+    fn must_have_started(&self) -> PyResult<()> {
+        match self.shared.started.get() {
+            true => Ok(()),
+            false => Err(PyTypeError::new_err(
+                "the application did not call start_response before its first block (PEP 3333)",
+            )),
+        }
+    }
+
+    /// The source is exhausted.
+    fn complete(&mut self, py: Python<'_>) -> PyResult<Driven> {
+        self.must_have_started()?;
+        let lazily = self.source.is_lazy();
+        // Unreachable only if a thread of the application is inside write(): its block comes last.
+        let ended = self.shared.with_sink(py, |sink| {
+            self.shared.send_head(sink, Some(0))?;
+            if lazily {
+                py.detach(|| sink.end());
+            }
+            Ok::<_, PyErr>(())
+        });
+        ended.unwrap_or(Ok(()))?;
+        Ok(Driven::Done)
+    }
+
+    fn failed(&mut self, py: Python<'_>, inner: &Inner, error: &PyErr) -> Driven {
+        if self.shared.gone.get() {
+            tracing::debug!("Client went away during {}", self.request);
+            return Driven::Done;
+        }
+        if error.is_instance(py, &inner.support.request_timeout.bind(py)) {
+            tracing::info!("Ended by its deadline: {}", self.request);
+            return Driven::Failed;
+        }
+        errors::request_failed(py, &inner.support, &self.request, error);
+        Driven::Failed
+    }
+
+    /// Ends the exchange: closes the iterable and cuts everything off.
+    fn finish(&mut self, py: Python<'_>, inner: &Inner) {
+        self.pending = None;
+        let source = std::mem::replace(&mut self.source, Source::None);
+        if let Some(iterable) = self.iterable.take()
+            && let Err(error) = source.close(py, &iterable)
+        {
+            errors::request_failed(py, &inner.support, &format!("{} (in close())", self.request), &error);
+        }
+        if let Some(environ) = self.environ.take() {
+            let values = logged(py, inner, &environ);
+            let _ = self.shared.with_sink(py, |sink| sink.logged_environ(values));
+        }
+        if let Some(starter) = self.starter.take() {
+            retire(py, &starter);
+        }
+        self.shared.reset();
+        inner.support.flush_errors(py);
+    }
+}
+
+/// The environ entries the access log asked for.
+fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>> {
+    let environ = environ.bind(py);
+    let text = |name: &String| {
+        let value = environ.get_item(name).ok()?.str().ok()?;
+        errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    inner.spec.log_environ.iter().map(text).collect()
+}
+
+/// Descriptor (our own), offset and length of what is left of a wrapped regular file.
+fn file_region(py: Python<'_>, support: &Support, wrapper: &Owned) -> PyResult<Option<(OwnedFd, u64, u64)>> {
+    let region = support.file_region.bind(py).call1((wrapper.bind(py),))?;
+    if region.is_none() {
+        return Ok(None);
+    }
+    let (fd, offset): (i32, u64) = region.extract()?;
+    if fd < 0 {
+        return Ok(None);
+    }
+    // SAFETY: the wrapped file, held by `wrapper`, keeps the descriptor open while it is borrowed.
+    let file = match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
+        Ok(fd) => std::fs::File::from(fd),
+        Err(_) => return Ok(None),
+    };
+    match file.metadata() {
+        Ok(facts) if facts.is_file() => {
+            Ok(Some((OwnedFd::from(file), offset, facts.len().saturating_sub(offset))))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A reply that waits for its client.
+struct PyReply {
+    running: Option<Box<Running>>,
+    inner: Arc<Inner>,
+}
+
+impl PyReply {
+    fn end(&mut self, py: Python<'_>) {
+        if let Some(mut running) = self.running.take() {
+            running.finish(py, &self.inner);
+            self.inner.give_back(running);
+        }
+    }
+}
+
+impl Reply for PyReply {
+    fn resume(&mut self, thread: usize, out: &mut dyn Sink) -> Resumed {
+        Python::attach(|py| {
+            let _inside = Inside::enter(py, thread);
+            let Some(running) = &mut self.running else { return Resumed::Done };
+            // SAFETY: as in `PyApp::call`.
+            unsafe { running.shared.open(out) };
+            let driven = running.drive(py, &self.inner);
+            match driven {
+                Driven::Parked => {
+                    running.shared.shut();
+                    Resumed::Parked
+                }
+                Driven::Done => {
+                    self.end(py);
+                    Resumed::Done
+                }
+                Driven::Failed => {
+                    self.end(py);
+                    Resumed::Failed
+                }
+            }
+        })
+    }
+
+    fn abandon(mut self: Box<Self>) {
+        Python::attach(|py| self.end(py));
+    }
+}
+
+impl Drop for PyReply {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            Python::attach(|py| self.end(py));
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! What does a request look like to the application? The environ dictionary of PEP 3333
+//! ("environ Variables") and RFC 3875 section 4.1.
+//!
+//! Must not know: sockets, replies. Trust has been decided before (the endpoint says what it led to).
+//!
+//! The straight path makes no string twice: constants come from a template dictionary that is
+//! copied, field names from [`Keys`], and a whole block of header fields that was seen before
+//! from [`Blocks`], which keeps the dictionary it became. Behind a proxy the same client comes on
+//! any connection, so blocks are kept per thread, not per connection; idle connections hold nothing.
+//!
+//! Invariants:
+//! 1. The application gets a dictionary of its own; templates are copied before it sees them.
+//! 2. Values are immutable strings (or the shared constants), so that a shallow copy is enough.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::blocks::Blocks;
+use super::keys::{Found, Key, Keys, Role, SLOTS};
+use super::object::{Owned, bytes_object, interned, latin1};
+use super::support::Support;
+use crate::door::{AppSpec, Body, Endpoint, Exchange};
+use crate::http::head::{BodyLength, TargetForm, Version};
+use crate::http::target::percent_decode;
+
+/// Keys and values that are the same for all requests of a process.
+pub(super) struct Constants {
+    template: Owned,
+    request_method: Owned,
+    raw_uri: Owned,
+    path_info: Owned,
+    query_string: Owned,
+    script_name: Owned,
+    server_protocol: Owned,
+    server_name: Owned,
+    server_port: Owned,
+    remote_addr: Owned,
+    remote_port: Owned,
+    content_length: Owned,
+    http_host: Owned,
+    url_scheme: Owned,
+    wsgi_input: Owned,
+    comma: Owned,
+    semicolon: Owned,
+    http_10: Owned,
+    http_11: Owned,
+    scheme_http: Owned,
+    scheme_https: Owned,
+    methods: Vec<(&'static [u8], Owned)>,
+}
+
+/// What a thread remembers from one request to the next.
+pub(super) struct Environs {
+    keys: Keys,
+    blocks: Blocks,
+    path: Vec<u8>,
+}
+
+impl Constants {
+    /// Makes the constants and the template.
+    pub(super) fn new(py: Python<'_>, support: &Support, spec: &AppSpec) -> PyResult<Self> {
+        let method = |name: &'static [u8]| Ok::<_, PyErr>((name, latin1(py, name)?));
+        Ok(Self {
+            template: template(py, support, spec)?,
+            request_method: interned(py, c"REQUEST_METHOD")?,
+            raw_uri: interned(py, c"RAW_URI")?,
+            path_info: interned(py, c"PATH_INFO")?,
+            query_string: interned(py, c"QUERY_STRING")?,
+            script_name: interned(py, c"SCRIPT_NAME")?,
+            server_protocol: interned(py, c"SERVER_PROTOCOL")?,
+            server_name: interned(py, c"SERVER_NAME")?,
+            server_port: interned(py, c"SERVER_PORT")?,
+            remote_addr: interned(py, c"REMOTE_ADDR")?,
+            remote_port: interned(py, c"REMOTE_PORT")?,
+            content_length: interned(py, c"CONTENT_LENGTH")?,
+            http_host: interned(py, c"HTTP_HOST")?,
+            url_scheme: interned(py, c"wsgi.url_scheme")?,
+            wsgi_input: interned(py, c"wsgi.input")?,
+            comma: interned(py, c",")?,
+            semicolon: interned(py, c"; ")?,
+            http_10: interned(py, c"HTTP/1.0")?,
+            http_11: interned(py, c"HTTP/1.1")?,
+            scheme_http: interned(py, c"http")?,
+            scheme_https: interned(py, c"https")?,
+            methods: [&b"GET"[..], b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"]
+                .into_iter()
+                .map(method)
+                .collect::<PyResult<_>>()?,
+        })
+    }
+
+    fn method(&self, py: Python<'_>, name: &[u8]) -> PyResult<Owned> {
+        match self.methods.iter().find(|(known, _)| *known == name) {
+            Some((_, object)) => Ok(object.another(py)),
+            None => latin1(py, name),
+        }
+    }
+}
+
+/// The entries that no request changes, and defaults for those that few change.
+fn template(py: Python<'_>, support: &Support, spec: &AppSpec) -> PyResult<Owned> {
+    let dict = pyo3::types::PyDict::new(py);
+    dict.set_item("wsgi.version", (1, 0))?;
+    dict.set_item("wsgi.url_scheme", "http")?;
+    dict.set_item("wsgi.input", support.empty_input.bind(py))?;
+    dict.set_item("wsgi.errors", support.errors.bind(py))?;
+    dict.set_item("wsgi.multithread", spec.multithread)?;
+    dict.set_item("wsgi.multiprocess", spec.multiprocess)?;
+    dict.set_item("wsgi.run_once", false)?;
+    dict.set_item("wsgi.file_wrapper", support.file_wrapper.bind(py))?;
+    dict.set_item("wsgi.input_terminated", true)?;
+    dict.set_item("SERVER_SOFTWARE", concat!("rwsgi/", env!("CARGO_PKG_VERSION")))?;
+    dict.set_item("REQUEST_METHOD", "GET")?;
+    dict.set_item("SCRIPT_NAME", "")?;
+    dict.set_item("QUERY_STRING", "")?;
+    dict.set_item("SERVER_PROTOCOL", "HTTP/1.1")?;
+    Ok(Owned::of(dict.as_any()))
+}
+
+impl Environs {
+    pub(super) fn new() -> Self {
+        Self { keys: Keys::new(), blocks: Blocks::new(), path: Vec::new() }
+    }
+
+    /// The environ of one request. Takes the body out of the exchange.
+    pub(super) fn build(
+        &mut self,
+        py: Python<'_>,
+        constants: &Constants,
+        support: &Support,
+        exchange: &mut Exchange<'_>,
+    ) -> PyResult<Owned> {
+        let environ = self.fields(py, constants, exchange)?;
+        let dict = environ.as_ptr();
+        let (head, bytes) = (exchange.head, exchange.bytes);
+        let method = constants.method(py, head.method.of(bytes))?;
+        set(py, dict, &constants.request_method, &method)?;
+        self.target(py, constants, exchange, dict)?;
+        if !exchange.body.is_empty() || head.body == BodyLength::Chunked {
+            body(py, constants, support, exchange, dict)?;
+        }
+        Ok(environ)
+    }
+
+    /// A new dictionary with everything that follows from the header block and the endpoint.
+    fn fields(&mut self, py: Python<'_>, constants: &Constants, exchange: &Exchange<'_>) -> PyResult<Owned> {
+        let http_11 = exchange.head.version == Version::Http11;
+        let reusable = exchange.head.form == TargetForm::Origin;
+        let block = exchange.head.header_block.of(exchange.bytes);
+        if !reusable {
+            return self.fresh(py, constants, exchange);
+        }
+        if let Some((known, endpoint)) = self.blocks.find(block, http_11, exchange.endpoint) {
+            let environ = copy(py, known)?;
+            if *endpoint != *exchange.endpoint {
+                remote(py, constants, exchange.endpoint, environ.as_ptr())?;
+            }
+            return Ok(environ);
+        }
+        let environ = self.fresh(py, constants, exchange)?;
+        if self.blocks.wants(block) {
+            let kept = copy(py, &environ)?;
+            self.blocks.keep(block, http_11, exchange.endpoint, kept);
+        }
+        Ok(environ)
+    }
+
+    fn fresh(&mut self, py: Python<'_>, constants: &Constants, exchange: &Exchange<'_>) -> PyResult<Owned> {
+        let environ = copy(py, &constants.template)?;
+        let dict = environ.as_ptr();
+        endpoint(py, constants, exchange.endpoint, dict)?;
+        if exchange.head.version == Version::Http10 {
+            set(py, dict, &constants.server_protocol, &constants.http_10)?;
+        } else {
+            set(py, dict, &constants.server_protocol, &constants.http_11)?;
+        }
+        let mut seen = [0u64; SLOTS / 64];
+        let mut uncached = false;
+        for field in &exchange.head.fields {
+            let value = field.value.of(exchange.bytes);
+            match self.keys.get(py, field.name.of(exchange.bytes))? {
+                Found::Cached(key) => {
+                    let (word, bit) = (key.id / 64, 1 << (key.id % 64));
+                    let repeated = uncached || seen[word] & bit != 0;
+                    seen[word] |= bit;
+                    add(py, constants, exchange, dict, key, value, repeated)?;
+                }
+                Found::Made(key) => {
+                    uncached = true;
+                    add(py, constants, exchange, dict, &key, value, true)?;
+                }
+            }
+        }
+        if exchange.head.form == TargetForm::Absolute {
+            let authority = latin1(py, exchange.head.authority.of(exchange.bytes))?;
+            set(py, dict, &constants.http_host, &authority)?;
+        }
+        Ok(environ)
+    }
+
+    /// RAW_URI, PATH_INFO and QUERY_STRING.
+    fn target(
+        &mut self,
+        py: Python<'_>,
+        constants: &Constants,
+        exchange: &Exchange<'_>,
+        dict: *mut ffi::PyObject,
+    ) -> PyResult<()> {
+        let (head, bytes) = (exchange.head, exchange.bytes);
+        let raw = head.target.of(bytes);
+        let raw_uri = latin1(py, raw)?;
+        set(py, dict, &constants.raw_uri, &raw_uri)?;
+        let query = head.query.of(bytes);
+        if !query.is_empty() {
+            set(py, dict, &constants.query_string, &latin1(py, query)?)?;
+        }
+        let path = head.path_bytes(bytes);
+        self.path.clear();
+        let decoded = percent_decode(path, &mut self.path);
+        let mount = exchange.endpoint.script_name.as_bytes();
+        if mount.is_empty() && decoded == raw {
+            return set(py, dict, &constants.path_info, &raw_uri);
+        }
+        let rest = decoded.strip_prefix(mount).unwrap_or(decoded);
+        set(py, dict, &constants.path_info, &latin1(py, rest)?)
+    }
+}
+
+/// One field into the dictionary; joined to what is there when it is a repetition.
+fn add(
+    py: Python<'_>,
+    constants: &Constants,
+    exchange: &Exchange<'_>,
+    dict: *mut ffi::PyObject,
+    key: &Key,
+    value: &[u8],
+    maybe_repeated: bool,
+) -> PyResult<()> {
+    let separator = match key.role {
+        Role::Never => return Ok(()),
+        Role::TransferEncoding if exchange.head.body == BodyLength::Chunked => return Ok(()),
+        Role::Cookie => &constants.semicolon,
+        _ => &constants.comma,
+    };
+    let mut value = latin1(py, value)?;
+    if maybe_repeated {
+        // SAFETY: a dictionary and a str, attached; the result is borrowed and shared at once.
+        let before = unsafe { Owned::share(ffi::PyDict_GetItemWithError(dict, key.object.as_ptr())) };
+        if let Some(before) = before {
+            value = concat(py, &concat(py, &before, separator)?, &value)?;
+        }
+    }
+    set(py, dict, &key.object, &value)
+}
+
+fn concat(py: Python<'_>, left: &Owned, right: &Owned) -> PyResult<Owned> {
+    // SAFETY: two str objects, attached.
+    let joined = unsafe { Owned::steal(ffi::PyUnicode_Concat(left.as_ptr(), right.as_ptr())) };
+    joined.ok_or_else(|| PyErr::fetch(py))
+}
+
+fn endpoint(
+    py: Python<'_>,
+    constants: &Constants,
+    endpoint: &Endpoint,
+    dict: *mut ffi::PyObject,
+) -> PyResult<()> {
+    let scheme = if endpoint.https { &constants.scheme_https } else { &constants.scheme_http };
+    set(py, dict, &constants.url_scheme, scheme)?;
+    set(py, dict, &constants.server_name, &latin1(py, endpoint.server_name.as_bytes())?)?;
+    set(py, dict, &constants.server_port, &latin1(py, endpoint.server_port.as_bytes())?)?;
+    if !endpoint.script_name.is_empty() {
+        set(py, dict, &constants.script_name, &latin1(py, endpoint.script_name.as_bytes())?)?;
+    }
+    remote(py, constants, endpoint, dict)
+}
+
+fn remote(
+    py: Python<'_>,
+    constants: &Constants,
+    endpoint: &Endpoint,
+    dict: *mut ffi::PyObject,
+) -> PyResult<()> {
+    set(py, dict, &constants.remote_addr, &latin1(py, endpoint.remote_addr.as_bytes())?)?;
+    match endpoint.remote_port {
+        Some(port) => {
+            let mut digits = [0u8; 5];
+            set(py, dict, &constants.remote_port, &latin1(py, decimal(u64::from(port), &mut digits))?)
+        }
+        None => Ok(()),
+    }
+}
+
+/// `wsgi.input`, and CONTENT_LENGTH where the head does not say it (a chunked body).
+fn body(
+    py: Python<'_>,
+    constants: &Constants,
+    support: &Support,
+    exchange: &mut Exchange<'_>,
+    dict: *mut ffi::PyObject,
+) -> PyResult<()> {
+    if exchange.head.body == BodyLength::Chunked {
+        let mut digits = [0u8; 20];
+        let length = latin1(py, decimal(exchange.body.len(), &mut digits))?;
+        set(py, dict, &constants.content_length, &length)?;
+    }
+    let input = match std::mem::take(&mut exchange.body) {
+        Body::Empty => return Ok(()),
+        Body::Memory(bytes) => {
+            let bytes = bytes_object(py, bytes)?;
+            Owned::of(&support.bytes_io.bind(py).call1((bytes.bind(py),))?)
+        }
+        Body::File { file, .. } => {
+            let fd = std::os::fd::IntoRawFd::into_raw_fd(file);
+            Owned::of(&support.open_spool.bind(py).call1((fd,))?)
+        }
+    };
+    set(py, dict, &constants.wsgi_input, &input)
+}
+
+fn copy(py: Python<'_>, dict: &Owned) -> PyResult<Owned> {
+    // SAFETY: a dictionary, attached by the token.
+    let copy = unsafe { Owned::steal(ffi::PyDict_Copy(dict.as_ptr())) };
+    copy.ok_or_else(|| PyErr::fetch(py))
+}
+
+fn set(py: Python<'_>, dict: *mut ffi::PyObject, key: &Owned, value: &Owned) -> PyResult<()> {
+    // SAFETY: `dict` is a dictionary that lives through the call; attached by the token.
+    match unsafe { ffi::PyDict_SetItem(dict, key.as_ptr(), value.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(py)),
+    }
+}
+
+/// Decimal digits of `number`, in the caller's buffer (20 hold any).
+fn decimal(mut number: u64, buffer: &mut [u8]) -> &[u8] {
+    let mut start = buffer.len();
+    loop {
+        start -= 1;
+        buffer[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 || start == 0 {
+            return &buffer[start..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn decimal_digits() {
+        for (number, text) in
+            [(0, "0"), (7, "7"), (10, "10"), (65535, "65535"), (u64::MAX, "18446744073709551615")]
+        {
+            let mut buffer = [0u8; 20];
+            assert_eq!(decimal(number, &mut buffer), text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! How do the server's processes ask things of the interpreter? The door's [`Runtime`].
+//!
+//! Must not know: which process it is called in, and why.
+//!
+//! Invariant: every method leaves no Python exception pending and no panic unwinds through Python.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::app::{Inner, PyApp};
+use super::environ::Constants;
+use super::errors;
+use super::guests;
+use super::object::Owned;
+use super::start_response::StarterType;
+use super::support::Support;
+use super::watch::{self, Watch};
+use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
+
+/// The interpreter this process lives in.
+#[derive(Default)]
+pub struct PyRuntime {
+    support: OnceLock<Arc<Support>>,
+    watch: OnceLock<Watch>,
+}
+
+impl PyRuntime {
+    fn support(&self, py: Python<'_>) -> PyResult<Arc<Support>> {
+        if let Some(support) = self.support.get() {
+            return Ok(Arc::clone(support));
+        }
+        let support = Arc::new(Support::new(py)?);
+        Ok(Arc::clone(self.support.get_or_init(|| support)))
+    }
+
+    fn call_support(&self, py: Python<'_>, name: &str, function: impl FnOnce(&Support) -> &Owned) {
+        let result = self.support(py).and_then(|support| function(&support).bind(py).call0());
+        if let Err(error) = result {
+            tracing::error!("Python failed in {name}: {error}");
+        }
+    }
+}
+
+impl Runtime for PyRuntime {
+    fn before_fork(&self) {
+        // SAFETY: the calling thread is attached; `Python::attach` makes sure of it.
+        Python::attach(|_| unsafe { ffi::PyOS_BeforeFork() });
+    }
+
+    fn after_fork_parent(&self) {
+        // SAFETY: as above; paired with `before_fork` by the caller.
+        Python::attach(|_| unsafe { ffi::PyOS_AfterFork_Parent() });
+    }
+
+    fn after_fork_child(&self) {
+        // SAFETY: as above; the forking thread is the only one left.
+        Python::attach(|_| unsafe { ffi::PyOS_AfterFork_Child() });
+    }
+
+    fn set_env(&self, name: &str, value: Option<&str>) {
+        Python::attach(|py| {
+            let changed =
+                py.import("os").and_then(|os| os.getattr("environ")).and_then(|environ| match value {
+                    Some(value) => environ.set_item(name, value),
+                    None => environ.call_method1("pop", (name, py.None())).map(drop),
+                });
+            if let Err(error) = changed {
+                tracing::error!("Cannot set the environment variable {name}: {error}");
+            }
+        });
+    }
+
+    fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
+        Python::attach(|py| {
+            let support = self.support(py).map_err(|error| broken(&error))?;
+            let loaded = support.load.bind(py).call1((&spec.target, &spec.search));
+            let callable = loaded.map_err(|error| load_failure(py, &support, spec, &error))?;
+            let inner = Inner {
+                callable: Owned::of(&callable),
+                constants: Constants::new(py, &support, spec).map_err(|error| broken(&error))?,
+                starter: StarterType::new(py).map_err(|error| broken(&error))?,
+                support,
+                spec: spec.clone(),
+                pool: Mutex::new(Vec::new()),
+            };
+            let app: Arc<dyn App> = Arc::new(PyApp(Arc::new(inner)));
+            Ok(app)
+        })
+    }
+
+    fn released(&self, work: &mut (dyn FnMut() + Send)) {
+        // Attaching first gives a thread of ours one thread state for its whole life: made anew
+        // for each request it would cost a microsecond and lose the application's thread-locals.
+        Python::attach(|py| py.detach(work));
+    }
+
+    fn check_signals(&self) -> bool {
+        Python::attach(|py| match py.check_signals() {
+            Ok(()) => false,
+            Err(error) => {
+                let asked = error.is_instance_of::<PySystemExit>(py)
+                    || error.is_instance_of::<PyKeyboardInterrupt>(py);
+                if !asked && let Ok(support) = self.support(py) {
+                    let traceback = errors::traceback(py, &support, &error);
+                    tracing::error!("A signal handler raised\n{traceback}");
+                }
+                asked
+            }
+        })
+    }
+
+    fn prepare_watchdog(&self) {
+        Python::attach(|py| match self.support(py).and_then(|support| Watch::new(py, &support)) {
+            Ok(watch) => drop(self.watch.set(watch)),
+            Err(error) => tracing::error!("Overdue requests cannot be interrupted: {error}"),
+        });
+    }
+
+    fn stack(&self, ident: u64) -> Option<String> {
+        Python::attach(|py| {
+            let support = self.support(py).ok()?;
+            let stack = support.thread_stack.bind(py).call1((ident,)).ok()?;
+            if stack.is_none() {
+                return None;
+            }
+            errors::utf8(&stack).ok().map(|text| lossy(&text))
+        })
+    }
+
+    fn stack_by_force(&self, ident: u64) -> Option<String> {
+        self.watch.get()?.stack_by_force(ident)
+    }
+
+    fn interrupt(&self, thread: usize) -> bool {
+        Python::attach(|py| {
+            let support = self.support(py);
+            support.is_ok_and(|support| guests::interrupt(py, &support, thread, watch::signal()))
+        })
+    }
+
+    fn finish(&self) {
+        Python::attach(|py| self.call_support(py, "finish", |support| &support.finish));
+    }
+}
+
+fn broken(error: &PyErr) -> LoadFailure {
+    LoadFailure {
+        kind: LoadFailureKind::Boot,
+        message: format!("The interpreter cannot run the server's own Python code: {error}"),
+        traceback: String::new(),
+    }
+}
+
+fn load_failure(py: Python<'_>, support: &Support, spec: &AppSpec, error: &PyErr) -> LoadFailure {
+    let described = support
+        .load_failure
+        .bind(py)
+        .call1((error.value(py), &spec.target))
+        .and_then(|pair| Ok((pair.get_item(0)?, pair.get_item(1)?)))
+        .and_then(|(line, traceback)| Ok((errors::utf8(&line)?, errors::utf8(&traceback)?)));
+    let (message, traceback) = match described {
+        Ok((line, traceback)) => (lossy(&line), lossy(&traceback)),
+        Err(second) => (format!("Failed to load {:?}: {error} ({second})", spec.target), String::new()),
+    };
+    LoadFailure { kind: LoadFailureKind::App, message, traceback }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

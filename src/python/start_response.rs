@@ -1,0 +1,334 @@
+//! How does an application begin its reply? The `start_response` callable and the `write`
+//! callable it returns (PEP 3333, "The start_response() Callable").
+//!
+//! An own type with a vectorcall slot, one object for each request: an application that keeps it
+//! holds an object that says the request is over, not one that answers for another request.
+//!
+//! Must not know: environ, iterables, sockets.
+//!
+//! Invariants:
+//! 1. `Starter::shared` is valid or NULL; [`retire`] clears it before the state is reused.
+//! 2. No panic leaves the `extern "C"` functions.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+
+use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::exchange::Shared;
+use super::object::{NotNative, Owned, bytes_of, native};
+
+/// Offsets flag bit of `nargsf` (PEP 590).
+const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
+/// Py_TPFLAGS_HAVE_VECTORCALL; in the limited API's headers since 3.12, the same bit since 3.9.
+const HAVE_VECTORCALL: c_uint = 1 << 11;
+
+unsafe extern "C" {
+    // Exported since 3.8, in the limited API's headers since 3.12.
+    fn PyVectorcall_Call(
+        callable: *mut ffi::PyObject,
+        args: *mut ffi::PyObject,
+        kwargs: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+}
+
+type VectorCall = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    usize,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+#[repr(C)]
+struct Starter {
+    base: ffi::PyObject,
+    vectorcall: VectorCall,
+    shared: *const Shared,
+}
+
+/// The type of `start_response` objects, and the definition of `write`.
+pub(super) struct StarterType {
+    object: Owned,
+}
+
+struct WriteMethod(ffi::PyMethodDef);
+// SAFETY: a constant table of pointers to functions and static strings.
+unsafe impl Sync for WriteMethod {}
+static WRITE: WriteMethod = WriteMethod(ffi::PyMethodDef {
+    ml_name: c"write".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer { PyCFunction: write_called },
+    ml_flags: ffi::METH_O,
+    ml_doc: c"write(data): sends a block of the body (PEP 3333).".as_ptr(),
+});
+
+impl StarterType {
+    /// Makes the type.
+    pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
+        let mut members = [
+            ffi::PyMemberDef {
+                name: c"__vectorcalloffset__".as_ptr(),
+                type_code: ffi::Py_T_PYSSIZET,
+                offset: std::mem::offset_of!(Starter, vectorcall) as ffi::Py_ssize_t,
+                flags: ffi::Py_READONLY,
+                doc: std::ptr::null(),
+            },
+            ffi::PyMemberDef::default(),
+        ];
+        let mut slots = [
+            slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+            slot(ffi::Py_tp_call, PyVectorcall_Call as *mut c_void),
+            slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+            ffi::PyType_Slot::default(),
+        ];
+        let mut spec = ffi::PyType_Spec {
+            name: c"rwsgi.start_response".as_ptr(),
+            basicsize: size_of::<Starter>() as c_int,
+            itemsize: 0,
+            flags: (ffi::Py_TPFLAGS_DEFAULT as c_uint) | HAVE_VECTORCALL,
+            slots: slots.as_mut_ptr(),
+        };
+        // SAFETY: name is static; slots and members live through the call, which copies them.
+        let object = unsafe { Owned::steal(ffi::PyType_FromSpec(&mut spec)) };
+        object.map(|object| Self { object }).ok_or_else(|| PyErr::fetch(py))
+    }
+
+    /// A `start_response` for one request.
+    ///
+    /// # Safety
+    /// `shared` stays valid until [`retire`] was called with the result.
+    pub(super) unsafe fn make(&self, py: Python<'_>, shared: &Shared) -> PyResult<Owned> {
+        // SAFETY: a type object of ours; GenericAlloc returns a new, zeroed object of its size.
+        unsafe {
+            let object = ffi::PyType_GenericAlloc(self.object.as_ptr().cast(), 0);
+            let owned = Owned::steal(object).ok_or_else(|| PyErr::fetch(py))?;
+            let starter = object.cast::<Starter>();
+            (&raw mut (*starter).vectorcall).write(start_response_called);
+            (&raw mut (*starter).shared).write(shared);
+            Ok(owned)
+        }
+    }
+}
+
+/// Cuts a `start_response` off from the exchange it belonged to.
+pub(super) fn retire(_py: Python<'_>, starter: &Owned) {
+    // SAFETY: made by `StarterType::make`; attached by the token.
+    unsafe { (*starter.as_ptr().cast::<Starter>()).shared = std::ptr::null() };
+}
+
+fn slot(number: c_int, function: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot: number, pfunc: function }
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: called once by the interpreter for an object of our heap type, whose instances own
+    // a reference to it.
+    unsafe {
+        let kind = ffi::Py_TYPE(object);
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(kind.cast());
+    }
+}
+
+/// Runs `work`, turning errors and panics into a raised exception.
+fn guarded(work: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls us attached.
+    let py = unsafe { Python::assume_attached() };
+    let result = catch_unwind(AssertUnwindSafe(|| work(py)))
+        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("internal error in the server")));
+    result.unwrap_or_else(|error| {
+        error.restore(py);
+        null_mut()
+    })
+}
+
+unsafe extern "C" fn start_response_called(
+    callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guarded(|py| {
+        // SAFETY: the vectorcall protocol: `nargsf` positional arguments, then one for each name.
+        unsafe {
+            let positional = nargsf & !ARGUMENTS_OFFSET;
+            let named = if names.is_null() { 0 } else { ffi::PyTuple_Size(names) as usize };
+            let all =
+                if args.is_null() { &[][..] } else { std::slice::from_raw_parts(args, positional + named) };
+            let given = arguments(all, positional, names)?;
+            let shared = (*callable.cast::<Starter>()).shared.as_ref().ok_or_else(over)?;
+            start(py, shared, &given)?;
+            let write = ffi::PyCFunction_NewEx((&raw const WRITE.0).cast_mut(), callable, null_mut());
+            if write.is_null() { Err(PyErr::fetch(py)) } else { Ok(write) }
+        }
+    })
+}
+
+/// status, headers, exc_info: by position or by the names PEP 3333 and its readers use.
+///
+/// # Safety
+/// `all` holds the positional arguments, then those of the tuple `names` (or NULL).
+unsafe fn arguments(
+    all: &[*mut ffi::PyObject],
+    positional: usize,
+    names: *mut ffi::PyObject,
+) -> PyResult<[*mut ffi::PyObject; 3]> {
+    let mut given = [null_mut(); 3];
+    if positional > 3 {
+        return Err(PyTypeError::new_err(format!(
+            "start_response takes status, response_headers and exc_info, not {positional} arguments"
+        )));
+    }
+    given[..positional].copy_from_slice(&all[..positional]);
+    for (i, value) in all[positional..].iter().enumerate() {
+        // SAFETY: within the tuple's size.
+        let name = unsafe { native(ffi::PyTuple_GetItem(names, i as ffi::Py_ssize_t)) };
+        let place = match name.as_deref().unwrap_or(b"") {
+            b"status" => 0,
+            b"response_headers" | b"headers" => 1,
+            b"exc_info" => 2,
+            _ => return Err(PyTypeError::new_err("start_response got an unexpected keyword argument")),
+        };
+        if !given[place].is_null() {
+            return Err(PyTypeError::new_err("start_response got an argument twice"));
+        }
+        given[place] = *value;
+    }
+    if given[0].is_null() || given[1].is_null() {
+        return Err(PyTypeError::new_err("start_response needs a status and a list of headers"));
+    }
+    Ok(given)
+}
+
+/// # Safety
+/// The three are valid objects; the third may be NULL.
+unsafe fn start(py: Python<'_>, shared: &Shared, given: &[*mut ffi::PyObject; 3]) -> PyResult<()> {
+    let [status, headers, exc_info] = *given;
+    // SAFETY: None is immortal or kept alive by the interpreter; compared by identity only.
+    let replacing = !exc_info.is_null() && exc_info != unsafe { ffi::Py_None() };
+    if replacing {
+        let sent = shared.with_sink(py, |sink| sink.head_sent()).map_err(|_| over())?;
+        if sent {
+            // SAFETY: valid by contract.
+            return Err(unsafe { re_raise(py, exc_info) });
+        }
+    } else if shared.started.get() {
+        return Err(PyAssertionError::new_err(
+            "start_response was called a second time without exc_info (PEP 3333)",
+        ));
+    }
+    let mut response = shared
+        .response
+        .try_borrow_mut()
+        .map_err(|_| PyRuntimeError::new_err("start_response is running already"))?;
+    shared.started.set(false);
+    // SAFETY: valid by contract.
+    let status = unsafe { native(status) }.map_err(|why| refused("status", &why))?;
+    response.start(&status).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    // SAFETY: valid by contract.
+    unsafe { fields(headers, |name, value| response.field(name, value))? };
+    shared.started.set(true);
+    Ok(())
+}
+
+/// # Safety
+/// `headers` is a valid object.
+unsafe fn fields<E: std::fmt::Display>(
+    headers: *mut ffi::PyObject,
+    mut field: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> PyResult<()> {
+    // SAFETY: every call below is on a valid object of the checked type; items are borrowed and
+    // used before anything else runs.
+    unsafe {
+        if ffi::PyList_Check(headers) == 0 {
+            return Err(PyTypeError::new_err("response headers must be a list of (name, value) tuples"));
+        }
+        for i in 0..ffi::PyList_Size(headers) {
+            let pair = ffi::PyList_GetItem(headers, i);
+            if pair.is_null() || ffi::PyTuple_Check(pair) == 0 || ffi::PyTuple_Size(pair) != 2 {
+                ffi::PyErr_Clear();
+                return Err(PyTypeError::new_err(format!(
+                    "response header {i} must be a (name, value) tuple"
+                )));
+            }
+            let name = native(ffi::PyTuple_GetItem(pair, 0))
+                .map_err(|why| refused(&format!("name of response header {i}"), &why))?;
+            let value = native(ffi::PyTuple_GetItem(pair, 1)).map_err(|why| {
+                refused(&format!("value of response header {:?}", String::from_utf8_lossy(&name)), &why)
+            })?;
+            field(&name, &value).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn refused(what: &str, why: &NotNative) -> PyErr {
+    match why {
+        NotNative::Type => PyTypeError::new_err(format!("the {what} must be a str")),
+        NotNative::Range => PyValueError::new_err(format!("the {what} has characters outside latin-1")),
+    }
+}
+
+fn over() -> PyErr {
+    PyRuntimeError::new_err("the request this start_response belongs to is over")
+}
+
+/// # Safety
+/// `exc_info` is a valid object.
+unsafe fn re_raise(py: Python<'_>, exc_info: *mut ffi::PyObject) -> PyErr {
+    // SAFETY: valid by contract.
+    let exc_info = unsafe { Bound::from_borrowed_ptr(py, exc_info) };
+    match exc_info.get_item(1) {
+        Ok(value) if !value.is_none() => {
+            if let Ok(traceback) = exc_info.get_item(2)
+                && !traceback.is_none()
+            {
+                // A value that refuses its traceback is raised without it.
+                let _ = value.setattr("__traceback__", traceback);
+            }
+            PyErr::from_value(value)
+        }
+        _ => PyTypeError::new_err("exc_info must be a sys.exc_info() tuple"),
+    }
+}
+
+unsafe extern "C" fn write_called(
+    starter: *mut ffi::PyObject,
+    data: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guarded(|py| {
+        // SAFETY: `starter` is the object `write` was made with; `data` is the caller's argument.
+        let (shared, bytes) = unsafe {
+            let shared = (*starter.cast::<Starter>()).shared.as_ref().ok_or_else(over)?;
+            let bytes = bytes_of(data).ok_or_else(|| PyTypeError::new_err("write() takes bytes"))?;
+            (shared, bytes)
+        };
+        if !bytes.is_empty() {
+            write(py, shared, bytes)?;
+        }
+        // SAFETY: attached.
+        unsafe {
+            let none = ffi::Py_None();
+            ffi::Py_INCREF(none);
+            Ok(none)
+        }
+    })
+}
+
+fn write(py: Python<'_>, shared: &Shared, bytes: &[u8]) -> PyResult<()> {
+    let taken = shared.with_sink(py, |sink| {
+        shared.send_head(sink, None)?;
+        Ok::<_, PyErr>(py.detach(|| sink.write(bytes)))
+    });
+    match taken {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(false)) => {
+            shared.gone.set(true);
+            Err(PyBrokenPipeError::new_err("the client is gone"))
+        }
+        Err(_) => Err(PyRuntimeError::new_err("write() is running already, or its request is over")),
+    }
+}

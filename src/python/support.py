@@ -1,0 +1,288 @@
+"""What is clearer in Python than in Rust: objects applications see, and loading them.
+
+Runs once in each interpreter, as the module `_rwsgi_support`. The server puts in `_log(text)`,
+which writes whole lines, `_partial()`, which has `flush` called when the request is over, and
+`_interrupted()`, which says once whether the main thread's request is to be interrupted.
+"""
+
+import ast
+import importlib
+import io
+import os
+import sys
+import threading
+import traceback
+
+
+class EmptyInput:
+    """wsgi.input of a request without a body: immutable, so that all requests can share it."""
+
+    __slots__ = ()
+
+    def read(self, size=-1, /):
+        return b""
+
+    def readline(self, size=-1, /):
+        return b""
+
+    def readlines(self, hint=-1, /):
+        return []
+
+    def __iter__(self):
+        return iter(())
+
+    def readable(self):
+        return True
+
+    def close(self):
+        pass
+
+
+class ErrorStream:
+    """wsgi.errors: native strings, whole lines, safe from several threads at once."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self):
+        self._partial = threading.local()
+
+    def write(self, text):
+        if not isinstance(text, str):
+            raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
+        *lines, rest = (getattr(self._partial, "text", "") + text).split("\n")
+        if lines:
+            _log("\n".join(lines))
+        self._partial.text = rest
+        if rest:
+            _partial()
+        return len(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        rest = getattr(self._partial, "text", "")
+        if rest:
+            self._partial.text = ""
+            _log(rest)
+
+    def writable(self):
+        return True
+
+    def isatty(self):
+        return False
+
+
+class FileWrapper:
+    """wsgi.file_wrapper (PEP 3333, "Optional Platform-Specific File Handling")."""
+
+    def __init__(self, filelike, blksize=8192):
+        self.filelike = filelike
+        self.blksize = blksize
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        data = self.filelike.read(self.blksize)
+        if data:
+            return data
+        raise StopIteration
+
+    def __getitem__(self, _index):
+        data = self.filelike.read(self.blksize)
+        if data:
+            return data
+        raise IndexError
+
+
+def file_region(wrapper):
+    """(fd, offset) where the rest of a wrapped regular file starts, or None: read it instead."""
+    filelike = wrapper.filelike
+    if not isinstance(filelike, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
+        # Temporary files delegate to a real one; anything else may transform what it reads.
+        filelike = getattr(filelike, "file", None)
+        if not isinstance(filelike, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
+            return None
+    for kind in (io.FileIO, io.BufferedReader, io.BufferedRandom):
+        if isinstance(filelike, kind) and type(filelike).read is not kind.read:
+            return None
+    try:
+        if isinstance(filelike, io.BufferedRandom):
+            filelike.flush()
+        return filelike.fileno(), filelike.tell()
+    except (OSError, ValueError):
+        return None
+
+
+def open_spool(fd):
+    """wsgi.input over a spilled body; owns the descriptor."""
+    return open(fd, "rb")
+
+
+class LoadError(Exception):
+    """The application could not be loaded: a line for the operator."""
+
+
+def load(target, search):
+    """The WSGI callable `target` names: MODULE[:NAME | :DOTTED.NAME | :factory(literals)]."""
+    for directory in reversed(search):
+        if directory in sys.path:
+            sys.path.remove(directory)
+        sys.path.insert(0, directory)
+    module_name, _, expression = target.partition(":")
+    expression = expression or "application"
+    try:
+        node = ast.parse(expression, mode="eval").body
+    except SyntaxError:
+        raise LoadError(
+            f"Failed to parse {expression!r} as an attribute name or function call."
+        ) from None
+    args, kwargs = None, None
+    if isinstance(node, ast.Call):
+        try:
+            args = [ast.literal_eval(arg) for arg in node.args]
+            kwargs = {kw.arg: ast.literal_eval(kw.value) for kw in node.keywords}
+        except ValueError:
+            raise LoadError(
+                f"Failed to parse arguments as literal values: {expression!r}"
+            ) from None
+        if None in kwargs:
+            raise LoadError(f"Failed to parse arguments as literal values: {expression!r}")
+        node = node.func
+    path = []
+    while isinstance(node, ast.Attribute):
+        path.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        raise LoadError(
+            f"Failed to parse {expression!r} as an attribute name or function call."
+        )
+    path.append(node.id)
+    path.reverse()
+
+    found = _import(module_name)
+    for name in path:
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            near = _nearest(name, dir(found))
+            raise LoadError(
+                f"Failed to find attribute {'.'.join(path)!r} in {module_name!r}."
+                + (f" Did you mean {near!r}?" if near else "")
+            ) from None
+    if args is not None:
+        found = found(*args, **kwargs)
+        if found is None:
+            raise LoadError(f"Failed to find application object: {expression!r} returned None.")
+    if not callable(found):
+        raise LoadError(
+            f"Application object must be callable: {target!r} is a {type(found).__name__}."
+        )
+    return found
+
+
+def _import(module_name):
+    try:
+        return importlib.import_module(module_name)
+    except ImportError as error:
+        stem = module_name[:-3] if module_name.endswith(".py") else None
+        if stem and os.path.exists(os.path.join(sys.path[0], module_name)):
+            raise LoadError(
+                f"Failed to find application, did you mean '{stem}:application'?"
+            ) from error
+        raise
+
+
+def _nearest(name, names):
+    import difflib
+
+    near = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], 1)
+    return near[0] if near else None
+
+
+def load_failure(error, target):
+    """(line for the operator, traceback) for anything `load` raised."""
+    where = f"directory {os.getcwd()!r}, sys.path[0] {sys.path[0] if sys.path else ''!r}"
+    module_name = target.partition(":")[0]
+    if isinstance(error, LoadError):
+        line = str(error)
+    elif isinstance(error, ModuleNotFoundError) and error.name and (
+        module_name == error.name or module_name.startswith(error.name + ".")
+    ):
+        line = f"Failed to import module {module_name!r}: there is none of that name."
+    else:
+        line = f"Failed to import {target!r}: {describe(error)}"
+    return f"{line} Check the name and where it is looked for: {where}.", format_exception(error)
+
+
+def describe(error):
+    """One line naming an exception, whatever its __str__ does."""
+    try:
+        text = str(error)
+    except BaseException as second:
+        text = f"<unprintable: {type(second).__name__}>"
+    name = type(error).__qualname__
+    return f"{name}: {text}" if text else name
+
+
+def format_exception(error):
+    """The traceback as text, without the server's own frames, whatever the exception does."""
+    try:
+        tb = error.__traceback__
+        while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
+            tb = tb.tb_next
+        lines = traceback.format_exception(type(error), error, tb)
+    except BaseException as second:
+        lines = [describe(error), f" (its traceback cannot be formatted: {type(second).__name__})"]
+    return "".join(lines).rstrip("\n")
+
+
+_OWN_FILES = (__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib>")
+
+
+class RequestTimeout(BaseException):
+    """Raised inside a request that got no further for longer than `timeout`.
+
+    Not an Exception, so that what handles an application's errors does not answer in its place.
+    """
+
+
+def prepare_watchdog(signum, stack_file):
+    """Lets `signum` interrupt the main thread, and `signum + 1` show all stacks without the GIL."""
+    import faulthandler
+    import signal
+
+    def interrupt(_signum, _frame):
+        if _interrupted():
+            raise RequestTimeout("the request got no further for longer than `timeout`")
+
+    signal.signal(signum, interrupt)
+    faulthandler.register(signum + 1, file=stack_file, all_threads=True)
+
+
+def thread_stack(ident):
+    """The stack of one thread as text, or None."""
+    frame = sys._current_frames().get(ident)
+    return None if frame is None else "".join(traceback.format_stack(frame)).rstrip("\n")
+
+
+def finish():
+    """What the end of an interpreter runs, without taking the interpreter apart."""
+    import atexit
+
+    for step in (threading._shutdown, atexit._run_exitfuncs, _flush):
+        try:
+            step()
+        except BaseException as error:
+            _log(format_exception(error))
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

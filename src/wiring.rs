@@ -1,0 +1,286 @@
+//! What does each room need of the configuration? Translations, one function per room.
+//!
+//! No policy, no effects but for looking up users, and random numbers for jitter.
+
+use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::cli::Invocation;
+use crate::config::types::{
+    BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+};
+use crate::config::{Config, exit};
+use crate::door::{AppSpec, Runtime};
+use crate::http::forwarded::{AddrSet, SchemeHeader};
+use crate::http::limits::{self, Limits, Policy};
+use crate::http::proxy_protocol::Mode;
+use crate::log;
+use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
+use crate::master::{MasterSettings, Seat};
+use crate::system::user;
+use crate::worker::{self, WorkerSettings};
+
+/// What stays the same over reloads.
+pub struct Started {
+    /// How the program was started.
+    pub invocation: Invocation,
+    /// The launcher, if there was one.
+    pub executable: Option<PathBuf>,
+    /// The interpreter.
+    pub runtime: Arc<dyn Runtime>,
+}
+
+/// What the application's loader needs.
+pub fn app(config: &Config, started: &Started) -> AppSpec {
+    let directory = directory(config, started);
+    let mut search = config.pythonpath.clone();
+    search.push(directory.to_string_lossy().into_owned());
+    AppSpec {
+        target: config.wsgi_app.to_string(),
+        search,
+        multithread: config.threads > 1 || config.worker_class == WorkerClass::Gthread,
+        multiprocess: config.workers > 1,
+        log_environ: Vec::new(),
+        sendfile: config.sendfile,
+    }
+}
+
+/// What the error log needs.
+pub fn error_log(config: &Config) -> log::ErrorLog {
+    let level = match config.loglevel {
+        LogLevel::Debug => log::Level::Debug,
+        LogLevel::Info => log::Level::Info,
+        LogLevel::Warning => log::Level::Warning,
+        LogLevel::Error => log::Level::Error,
+        LogLevel::Critical => log::Level::Critical,
+    };
+    log::ErrorLog { target: target(&config.errorlog).unwrap_or(log::Target::Stderr), level }
+}
+
+fn target(target: &LogTarget) -> Option<log::Target> {
+    match target {
+        LogTarget::Off => None,
+        LogTarget::Stdout => Some(log::Target::Stdout),
+        LogTarget::Stderr => Some(log::Target::Stderr),
+        LogTarget::File(path) => Some(log::Target::File(path.clone())),
+    }
+}
+
+/// What the master needs; the error is a line for the operator.
+pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, String> {
+    let owner = owner(config)?;
+    let surroundings = Surroundings::of(config, started);
+    Ok(MasterSettings {
+        worker: WorkerLife(Rc::new(life(config, started)?)),
+        binds: config.bind.iter().map(bind).collect(),
+        backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
+        workers: config.workers,
+        surge: 1,
+        threads: if config.threads > 1 { config.threads + 1 } else { 1 },
+        timeout: config.timeout.unwrap_or_default(),
+        timeout_grace: config.timeout_grace,
+        boot_timeout: config.boot_timeout.unwrap_or_default(),
+        graceful_timeout: config.graceful_timeout,
+        max_worker_memory: config.max_worker_memory.unwrap_or_default(),
+        max_worker_age: config.max_worker_age.unwrap_or_default(),
+        max_worker_age_jitter: config.max_worker_age_jitter,
+        pidfile: config.pidfile.clone(),
+        user: owner.0,
+        group: owner.1,
+        initgroups: config.initgroups,
+        umask: config.umask,
+        daemon: config.daemon,
+        proc_name: name(config),
+        reexec: reexec(started),
+        reopen_logs: Hook(Rc::new(|| {
+            if let Err(error) = log::reopen() {
+                tracing::error!("Cannot reopen the error log: {error}");
+            }
+        })),
+        in_force: Hook(Rc::new(move || {
+            if let Err(error) = surroundings.enter() {
+                tracing::error!("{error}");
+            }
+        })),
+    })
+}
+
+/// A worker's life under this configuration.
+fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
+    let worker = worker(config, started)?;
+    let surroundings = Surroundings::of(config, started);
+    let (most, jitter) = (config.max_requests, config.max_requests_jitter);
+    let runtime = Arc::clone(&started.runtime);
+    Ok(move |seat| {
+        if let Err(error) = surroundings.enter() {
+            tracing::error!("Worker failed to boot: {error}");
+            return i32::from(exit::BOOT);
+        }
+        let mut settings = worker.clone();
+        settings.max_requests = most.map(|most| most + random_below(jitter + 1));
+        worker::run(seat, settings, Arc::clone(&runtime))
+    })
+}
+
+/// What a process lives in: its directory, its environment, its error log.
+#[derive(Clone)]
+pub struct Surroundings {
+    directory: PathBuf,
+    chosen: bool,
+    variables: Vec<(String, String)>,
+    log: log::ErrorLog,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Surroundings {
+    /// Those of this configuration.
+    pub fn of(config: &Config, started: &Started) -> Self {
+        Surroundings {
+            directory: directory(config, started),
+            chosen: config.chdir.is_some(),
+            variables: config.raw_env.clone(),
+            log: error_log(config),
+            runtime: Arc::clone(&started.runtime),
+        }
+    }
+
+    /// Makes them this process's.
+    pub fn enter(&self) -> Result<(), String> {
+        // A start directory that was removed meanwhile is nobody's wish.
+        if let Err(error) = std::env::set_current_dir(&self.directory)
+            && self.chosen
+        {
+            return Err(format!("cannot change to {}: {error} (chdir)", self.directory.display()));
+        }
+        for (name, value) in &self.variables {
+            self.runtime.set_env(name, Some(value));
+        }
+        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))
+    }
+}
+
+fn directory(config: &Config, started: &Started) -> PathBuf {
+    let start = &started.invocation.directory;
+    config.chdir.as_ref().map_or_else(|| start.clone(), |chosen| start.join(chosen))
+}
+
+fn name(config: &Config) -> String {
+    config.proc_name.clone().unwrap_or_else(|| config.wsgi_app.to_string())
+}
+
+fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), String> {
+    let complaint = |setting: &str, error: user::Unknown| format!("{error} ({})", config.origin(setting));
+    let user = config.user.as_deref().map(user::user_id).transpose();
+    let group = config.group.as_deref().map(user::group_id).transpose();
+    Ok((user.map_err(|error| complaint("user", error))?, group.map_err(|error| complaint("group", error))?))
+}
+
+fn bind(address: &BindAddress) -> Bind {
+    match address {
+        BindAddress::Tcp { host, port } => match host.parse() {
+            Ok(ip) => Bind::Tcp(SocketAddr::new(ip, *port)),
+            Err(_) => Bind::Host(host.clone(), *port),
+        },
+        BindAddress::Unix(path) => Bind::Unix(path.clone()),
+        BindAddress::Abstract(name) => Bind::Abstract(name.clone().into_bytes()),
+        BindAddress::Fd(fd) => Bind::Fd(*fd),
+    }
+}
+
+fn reexec(started: &Started) -> Reexec {
+    let program = started.executable.clone().or_else(|| std::env::current_exe().ok()).unwrap_or_default();
+    let arguments = started.invocation.args.iter().map(OsString::from);
+    let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
+    Reexec {
+        command: std::iter::once(program.into_os_string()).chain(arguments).collect(),
+        directory: started.invocation.directory.clone(),
+        environment: variables.collect(),
+    }
+}
+
+fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> {
+    Ok(WorkerSettings {
+        app: app(config, started),
+        threads: config.threads,
+        connections: config.worker_connections,
+        max_requests: None,
+        keepalive: config.keepalive,
+        keepalive_requests: config.keepalive_requests,
+        header_timeout: config.header_timeout,
+        body_timeout: config.body_timeout,
+        body_min_rate: config.body_min_rate,
+        write_timeout: config.write_timeout,
+        linger_timeout: config.linger_timeout,
+        graceful_timeout: config.graceful_timeout,
+        spool_threshold: config.spool_threshold,
+        spool_dir: config.worker_tmp_dir.clone(),
+        high_water: config.high_water,
+        limits: limits(config),
+        policy: policy(config),
+        trusted: addresses(&config.forwarded_allow_ips)?,
+        scheme_headers: config
+            .secure_scheme_headers
+            .iter()
+            .map(|(name, value)| SchemeHeader::new(name, value))
+            .collect(),
+        script_name: std::env::var("SCRIPT_NAME").unwrap_or_default().trim_end_matches('/').to_owned(),
+        proxy: match config.proxy_protocol {
+            ProxyProtocol::Off => None,
+            ProxyProtocol::V1 => Some(Mode::V1),
+            ProxyProtocol::V2 => Some(Mode::V2),
+            ProxyProtocol::Auto => Some(Mode::Auto),
+        },
+        proxy_allowed: addresses(&config.proxy_allow_ips)?,
+        server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
+        access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
+    })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        request_line: config.limit_request_line.unwrap_or(config.limit_request_head),
+        fields: config.limit_request_fields,
+        field_size: config.limit_request_field_size,
+        head: config.limit_request_head,
+        body: config.limit_request_body,
+        trailers: config.limit_trailers,
+        ..Limits::default()
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        header_map: match config.header_map {
+            HeaderMap::Drop => limits::HeaderMap::Drop,
+            HeaderMap::Refuse => limits::HeaderMap::Refuse,
+            HeaderMap::Dangerous => limits::HeaderMap::Dangerous,
+        },
+        forwarder_headers: config.forwarder_headers.clone(),
+        permit_obsolete_folding: config.permit_obsolete_folding,
+        strip_header_spaces: config.strip_header_spaces,
+        permit_unconventional_http_method: config.permit_unconventional_http_method,
+        permit_unconventional_http_version: config.permit_unconventional_http_version,
+        casefold_http_method: config.casefold_http_method,
+        ..Policy::default()
+    }
+}
+
+fn addresses(networks: &Networks) -> Result<AddrSet, String> {
+    let text = match networks.any {
+        true => "*".to_owned(),
+        false => {
+            let entries = networks.list.iter().map(|(address, prefix)| format!("{address}/{prefix}"));
+            entries.collect::<Vec<_>>().join(",")
+        }
+    };
+    AddrSet::parse(&text).map_err(|error| error.to_string())
+}
+
+/// A number from 0 to below `bound`, different in each worker.
+fn random_below(bound: u64) -> u64 {
+    RandomState::new().hash_one(std::process::id()) % bound.max(1)
+}

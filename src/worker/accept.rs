@@ -1,0 +1,127 @@
+//! How does a connection enter?
+//!
+//! Must not know: what is served on it.
+//!
+//! Invariants:
+//! 1. Accepting stops as soon as a request was served: what is left in the kernel's queue goes to
+//!    whoever is free first, in this worker or another.
+//! 2. At the limit an idle kept-alive connection makes room; if there is none, clients wait in the
+//!    kernel's queue.
+
+use std::io;
+use std::sync::Arc;
+
+use super::conn::{Conn, Stage};
+use super::crew::Crew;
+use super::hand::Hand;
+use super::listeners::{Entrance, Listeners, Pause};
+
+/// Connections accepted in a row that had nothing to say yet.
+const BATCH: usize = 16;
+
+/// Accepts from listener `index` while it makes sense.
+pub fn accept(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) {
+    let Some(entrance) = crew.state().listeners.get(index) else { return };
+    for _ in 0..BATCH {
+        if !make_room(crew) {
+            return;
+        }
+        match accept_one(hand, crew, &entrance) {
+            Accepted::Served | Accepted::Nothing => return,
+            Accepted::Waiting => {}
+        }
+    }
+}
+
+/// Takes everything that is queued out of the kernel, for a drain. Served later, in turn.
+pub fn sweep(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) {
+    for _ in 0..hand.context.settings.connections {
+        match entrance.acceptor.accept() {
+            Ok((stream, peer)) => {
+                let mut conn = Box::new(enter(hand, entrance, stream, peer));
+                match crew.admit(&mut conn) {
+                    Ok(token) => crew.put_back(token, conn, true),
+                    Err(error) => tracing::error!("Cannot wait on a connection: {error}"),
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+enum Accepted {
+    Served,
+    Waiting,
+    Nothing,
+}
+
+fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) -> Accepted {
+    let (stream, peer) = match entrance.acceptor.accept() {
+        Ok(accepted) => accepted,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::Nothing,
+        Err(error) if is_starved(&error) => {
+            tracing::error!("Cannot accept connections: {error}; trying again in a second");
+            let paused = crew.state().listeners.pause(Listeners::starved(), &crew.registry);
+            if let Err(error) = paused {
+                tracing::error!("Cannot pause a listener: {error}");
+            }
+            return Accepted::Nothing;
+        }
+        // The client was gone before it was accepted.
+        Err(error) => {
+            tracing::debug!("A connection was lost before it was accepted: {error}");
+            return Accepted::Waiting;
+        }
+    };
+    let mut conn = Box::new(enter(hand, entrance, stream, peer));
+    let token = match crew.admit(&mut conn) {
+        Ok(token) => token,
+        Err(error) => {
+            tracing::error!("Cannot wait on a connection: {error}");
+            return Accepted::Waiting;
+        }
+    };
+    let again = hand.advance(&mut conn, crew);
+    let served = conn.requests > 0;
+    crew.put_back(token, conn, again);
+    if served { Accepted::Served } else { Accepted::Waiting }
+}
+
+fn enter(
+    hand: &Hand<'_>,
+    entrance: &Entrance,
+    stream: super::transport::Stream,
+    peer: Option<std::net::SocketAddr>,
+) -> Conn {
+    let settings = &hand.context.settings;
+    hand.context.row.count_accepted();
+    let stage = if settings.proxy.is_some() { Stage::Announcing } else { Stage::Receiving };
+    let trusted = settings.trusted.trusts(peer.map(|peer| peer.ip().to_canonical()));
+    Conn::new(stream, peer, &entrance.address, stage, trusted)
+}
+
+/// Whether there is room for another connection, after making some if need be.
+fn make_room(crew: &Arc<Crew>) -> bool {
+    let most = crew.context.settings.connections;
+    if crew.open() < most {
+        return true;
+    }
+    for (token, mut conn) in crew.take_idle(1) {
+        conn.stage = Stage::Closed;
+        crew.put_back(token, conn, false);
+    }
+    if crew.open() < most {
+        return true;
+    }
+    let mut state = crew.state();
+    if let Err(error) = state.listeners.pause(Pause::Full, &crew.registry) {
+        tracing::error!("Cannot pause a listener: {error}");
+    }
+    false
+}
+
+fn is_starved(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let starved = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM].map(|errno| errno as i32);
+    error.raw_os_error().is_some_and(|code| starved.contains(&code))
+}

@@ -1,0 +1,122 @@
+//! How does a worker come to serve, and how does it leave?
+//!
+//! Must not know: what a request is.
+//!
+//! Invariants:
+//! 1. The master hears "booted" only when connections are accepted.
+//! 2. Signals that arrive while the application is imported are kept, not lost.
+//! 3. The worker leaves with the exit code that says who is to blame.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+
+use super::context::Context;
+use super::crew::{Crew, LIFELINE, SIGNALS};
+use super::listeners::Listeners;
+use super::settings::WorkerSettings;
+use super::{threads, watchdog};
+use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
+use crate::log::{AccessFormat, AccessLog, Sink};
+use crate::metrics::scoreboard::State;
+use crate::metrics::seat::Seat;
+use crate::system::clock::Moment;
+use crate::system::signals::{Signal, Signals};
+
+/// Exit code: asked to end, and did.
+const OK: i32 = 0;
+/// Exit code: failed to boot.
+const BOOT: i32 = 3;
+/// Exit code: the application cannot be loaded.
+const APP: i32 = 4;
+
+/// What a worker listens to.
+const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1];
+
+/// A worker's whole life. Returns its exit code.
+pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) -> i32 {
+    let pid = std::process::id();
+    let code = match boot(seat, &mut settings, &runtime) {
+        Ok(crew) => {
+            serve(&crew);
+            OK
+        }
+        Err(Failure::Load(failure)) => loading_failed(&failure),
+        Err(Failure::Os(what, error)) => {
+            tracing::error!("Worker (pid: {pid}) cannot boot: {what}: {error}");
+            BOOT
+        }
+    };
+    tracing::info!("Worker exiting (pid: {pid})");
+    runtime.finish();
+    code
+}
+
+enum Failure {
+    Load(LoadFailure),
+    Os(&'static str, std::io::Error),
+}
+
+fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -> Result<Arc<Crew>, Failure> {
+    let os = |what| move |error| Failure::Os(what, error);
+    let Seat { listeners, row, bell, lifeline, .. } = seat;
+    let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
+    watchdog::reserve_poke().map_err(os("cannot block a signal"))?;
+    runtime.prepare_watchdog();
+    let access = open_access(settings).map_err(os("cannot open the access log"))?;
+    settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
+    let app: Arc<dyn App> = runtime.load(&settings.app).map_err(Failure::Load)?;
+    // An application that installed handlers of its own for these would make us deaf to the master.
+    let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
+
+    let context = Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell));
+    watchdog::start(&context).map_err(os("cannot start the watchdog's thread"))?;
+    let crew = Crew::new(context, Listeners::new(listeners), signals, lifeline)
+        .map_err(os("cannot make an event loop"))?;
+    register(&crew).map_err(os("cannot wait for connections"))?;
+    crew.context.row.set_state(State::Serving, Moment::now());
+    crew.context.bell.booted().map_err(os("cannot tell the master"))?;
+    Ok(Arc::new(crew))
+}
+
+fn register(crew: &Crew) -> std::io::Result<()> {
+    let readable = Interest::READABLE;
+    crew.registry.register(&mut SourceFd(&crew.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
+    crew.registry.register(&mut SourceFd(&crew.lifeline.as_fd().as_raw_fd()), LIFELINE, readable)?;
+    crew.state().listeners.open(&crew.registry)
+}
+
+fn open_access(settings: &WorkerSettings) -> std::io::Result<Option<AccessLog>> {
+    let Some((format, target)) = &settings.access else { return Ok(None) };
+    let invalid = |error: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+    let format = AccessFormat::compile(format).map_err(|error| invalid(error.to_string()))?;
+    let sink = Sink::open(target.clone()).map_err(|error| invalid(error.to_string()))?;
+    Ok(Some(AccessLog::new(format, sink)))
+}
+
+fn serve(crew: &Arc<Crew>) {
+    let runtime = Arc::clone(&crew.context.runtime);
+    runtime.released(&mut || {
+        threads::work(crew, 0);
+        crew.close_all();
+        crew.wait_for_threads();
+    });
+    if let Some(access) = &crew.context.access {
+        access.finish();
+    }
+}
+
+fn loading_failed(failure: &LoadFailure) -> i32 {
+    if failure.traceback.is_empty() {
+        tracing::error!("{}", failure.message);
+    } else {
+        tracing::error!("Exception in worker process\n{}", failure.traceback);
+        tracing::error!("{}", failure.message);
+    }
+    match failure.kind {
+        LoadFailureKind::App => APP,
+        LoadFailureKind::Boot => BOOT,
+    }
+}

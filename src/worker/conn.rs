@@ -1,0 +1,184 @@
+//! What is one connection, between two turns of a thread?
+//!
+//! Must not know: other connections, threads, Python.
+//!
+//! Invariants:
+//! 1. A connection is in exactly one [`Stage`]; what only one stage needs is inside it.
+//! 2. An idle one holds no buffers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::body::BodyStore;
+use super::output::Output;
+use super::reply::Reply;
+use super::transport::Stream;
+use crate::door::{self, Endpoint};
+use crate::http::connection::Connection;
+use crate::system::listener::Address;
+
+/// Where a connection stands.
+pub enum Stage {
+    /// Waiting for a PROXY header. Entered on accept where one is expected; holds nothing; leaves
+    /// with the header or its refusal; the head's deadline runs.
+    Announcing,
+    /// Waiting for (more of) a request. Entered on accept and after each reply; leaves with a
+    /// complete request, a refusal, or the end. The idle, head or body deadline runs.
+    Receiving,
+    /// A complete request waits for a thread that may enter the application. Its head is in
+    /// `Conn::head`. No deadline runs: the wait is ours.
+    Ready,
+    /// The application has more to say than the socket takes. Leaves when the output is drained
+    /// and the reply goes on. The write deadline runs.
+    Replying(Box<dyn door::Reply>),
+    /// The reply is complete; its last bytes wait for the socket. The write deadline runs.
+    Flushing(After),
+    /// Our side is finished; what the client still sends is thrown away, so that it can read our
+    /// last words instead of a reset. The linger deadline runs.
+    Lingering,
+    /// To be dropped.
+    Closed,
+}
+
+/// What follows a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// The next request.
+    Reuse,
+    /// The end; everything the client sent was read.
+    Close,
+    /// The end; the client may be sending still.
+    Linger,
+    /// A broken end, so that the client sees the reply is not whole.
+    Abort,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing that has a deadline.
+    Nothing,
+    /// The next request, after a reply.
+    Idle,
+    /// A whole head: the first one from the beginning, later ones from their first byte.
+    Head,
+    /// More of a body.
+    Body,
+    /// The client to take more of a reply.
+    Write,
+    /// The client to end its side.
+    Linger,
+}
+
+/// A connection.
+pub struct Conn {
+    /// Its socket.
+    pub stream: Stream,
+    /// The receiving half of its protocol.
+    pub http: Connection,
+    /// Bytes read and not consumed.
+    pub input: Vec<u8>,
+    /// The head of the request at hand, once it has to outlive the thread's buffer.
+    pub head: Vec<u8>,
+    /// Its body.
+    pub body: BodyStore,
+    /// Bytes on their way out.
+    pub output: Output,
+    /// The reply at hand.
+    pub reply: Reply,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Its two ends.
+    pub endpoint: Endpoint,
+    /// The peer's address; `None` for a unix socket.
+    pub peer: Option<IpAddr>,
+    /// What the peer says about its own client is believed.
+    pub trusted: bool,
+    /// It waits for a thread that may enter the application.
+    pub wants_in: bool,
+    /// There may be something to read.
+    pub readable: bool,
+    /// `input` may hold something the protocol has not seen.
+    pub undigested: bool,
+    /// The kernel says the peer has ended its side (or the connection): an end is there to read.
+    pub hung_up: bool,
+    /// The peer's end was read.
+    pub ended: bool,
+    /// Requests begun.
+    pub requests: u64,
+    /// What it waits for, and so which deadline runs.
+    pub waiting: Waiting,
+    /// When it has waited long enough, in milliseconds; 0: never.
+    pub deadline: u64,
+    /// `Output::total` when the write deadline was last set.
+    pub sent_then: u64,
+    /// The earliest entry in the timers; 0: none.
+    pub armed: u64,
+    /// When the current body began, for its least rate.
+    pub body_began: u64,
+    /// When the current request was complete, in nanoseconds.
+    pub started: u64,
+}
+
+impl Conn {
+    /// A connection just accepted.
+    pub fn new(
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        local: &Address,
+        stage: Stage,
+        trusted: bool,
+    ) -> Self {
+        let endpoint = endpoint(peer, local);
+        Conn {
+            stream,
+            http: Connection::new(),
+            input: Vec::new(),
+            head: Vec::new(),
+            body: BodyStore::Empty,
+            output: Output::default(),
+            reply: Reply::default(),
+            stage,
+            endpoint,
+            peer: peer.map(|peer| peer.ip().to_canonical()),
+            trusted,
+            wants_in: false,
+            readable: true,
+            undigested: false,
+            hung_up: false,
+            ended: false,
+            requests: 0,
+            waiting: Waiting::Nothing,
+            deadline: 0,
+            sent_then: 0,
+            armed: 0,
+            body_began: 0,
+            started: 0,
+        }
+    }
+
+    /// Who the peer is, for the log.
+    pub fn peer_name(&self) -> &str {
+        match self.endpoint.remote_addr.as_str() {
+            "" => "unix",
+            addr => addr,
+        }
+    }
+}
+
+/// The CGI variables of the two ends. On a unix socket SERVER_NAME and SERVER_PORT have to come
+/// from Host; until a request is there they say the socket.
+fn endpoint(peer: Option<SocketAddr>, local: &Address) -> Endpoint {
+    let (server_name, server_port) = match local {
+        Address::Tcp(address) => (address.ip().to_canonical().to_string(), address.port().to_string()),
+        Address::Unix(path) => (path.to_string_lossy().into_owned(), String::new()),
+        Address::Abstract(name) => (format!("@{}", name.escape_ascii()), String::new()),
+    };
+    Endpoint {
+        https: false,
+        remote_addr: peer.map_or_else(String::new, |peer| peer.ip().to_canonical().to_string()),
+        remote_port: peer.map(|peer| peer.port()),
+        server_name,
+        server_port,
+        script_name: String::new(),
+    }
+}

@@ -1,0 +1,99 @@
+//! What do all threads of a worker share that does not change, or only counts?
+//!
+//! Must not know: which connections there are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::refuse::Complaints;
+use super::settings::WorkerSettings;
+use super::spool::Spool;
+use crate::door::{App, Runtime};
+use crate::http::response::ResponseHead;
+use crate::log::AccessLog;
+use crate::metrics::scoreboard::Row;
+use crate::metrics::seat::Bell;
+use crate::system::clock::now_ms;
+
+/// Shared by the threads of a worker.
+pub struct Context {
+    /// The configuration.
+    pub settings: WorkerSettings,
+    /// The interpreter.
+    pub runtime: Arc<dyn Runtime>,
+    /// The application.
+    pub app: Arc<dyn App>,
+    /// Temporary files.
+    pub spool: Spool,
+    /// The access log, if there is one.
+    pub access: Option<AccessLog>,
+    /// Lets lines about peers into the log, a few at a time.
+    pub complaints: Complaints,
+    /// This worker's row on the scoreboard.
+    pub row: Row,
+    /// The way to the master.
+    pub bell: Bell,
+    /// No further request is read from any connection after the one at hand.
+    pub draining: AtomicBool,
+    requests: AtomicU64,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(
+        settings: WorkerSettings,
+        runtime: Arc<dyn Runtime>,
+        app: Arc<dyn App>,
+        access: Option<AccessLog>,
+        row: Row,
+        bell: Bell,
+    ) -> Self {
+        let spool = Spool::new(settings.spool_dir.clone());
+        let draining = AtomicBool::new(false);
+        let (complaints, requests) = (Complaints::default(), AtomicU64::new(0));
+        Context { settings, runtime, app, spool, access, complaints, row, bell, draining, requests }
+    }
+
+    /// The application got on with the request of `thread`.
+    pub fn progress(&self, thread: usize) {
+        self.row.progress(thread, now_ms());
+    }
+
+    /// Whether connections are to be closed after the response at hand.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// One more request is served. At max_requests the master is asked for a successor; until it
+    /// serves, this worker goes on.
+    pub fn count_request(&self) {
+        let Some(most) = self.settings.max_requests else { return };
+        if self.requests.fetch_add(1, Ordering::Relaxed) + 1 == most {
+            tracing::info!("Autorestarting worker after current request.");
+            self.row.set_wants_retire();
+            if let Err(error) = self.bell.look() {
+                tracing::warn!("Cannot ask the master for a successor: {error}");
+            }
+        }
+    }
+
+    /// Keeps the response fields the access log will ask for.
+    pub fn note_fields(&self, head: &ResponseHead, kept: &mut Vec<(Box<[u8]>, Box<[u8]>)>) {
+        let Some(access) = &self.access else { return };
+        let wanted = &access.needs().response_fields;
+        if wanted.is_empty() {
+            return;
+        }
+        kept.clear();
+        for (name, value) in head.fields() {
+            if wanted.iter().any(|want| want.as_bytes().eq_ignore_ascii_case(name)) {
+                kept.push((name.into(), value.into()));
+            }
+        }
+        if wanted.iter().any(|want| want == "content-length")
+            && let Some(length) = head.content_length()
+        {
+            kept.push(((*b"content-length").into(), length.to_string().into_bytes().into()));
+        }
+    }
+}

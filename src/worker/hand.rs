@@ -1,0 +1,347 @@
+//! What does a thread do with one connection? Everything from the first byte of a request to the
+//! last of its reply, as far as it goes without waiting.
+//!
+//! The straight path of a small request is one read, one parse, one call, one write: the head is
+//! parsed where it was read, the reply leaves from a buffer the thread lends.
+//!
+//! Must not know: which other connections there are, how threads take turns (the crew does).
+//!
+//! Invariants:
+//! 1. No call here waits for a peer. Whoever waits is a connection in a stage with a deadline.
+//! 2. The application is entered only with the crew's leave, and never from inside parsing.
+//! 3. When [`Hand::advance`] returns, the connection's stage says what it waits for.
+
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::conn::{After, Conn, Stage};
+use super::context::Context;
+use super::crew::Crew;
+use super::deadlines;
+use super::output::Flushed;
+use super::refuse;
+use super::stamp::Stamp;
+use crate::http::connection::Received;
+use crate::http::encode::CONTINUE;
+use crate::http::error::Refusal;
+use crate::http::head::BodyLength;
+use crate::http::proxy_protocol::{self, Source};
+
+/// Size of the buffer all connections of a thread are read into.
+const BUFFER: usize = 64 * 1024;
+/// Requests served in a row from one connection before others get their turn.
+const TURNS: usize = 16;
+
+/// A thread's tools.
+pub struct Hand<'a> {
+    /// The worker's.
+    pub context: &'a Context,
+    /// Which thread this is.
+    pub index: usize,
+    /// Its clock.
+    pub stamp: Stamp,
+    /// The buffer it lends to replies.
+    pub spare: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+/// Whether a stage has run out of things to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It waits: for the socket, a deadline, or the crew.
+    Wait,
+    /// The stage has changed: look again.
+    Again,
+    /// There is more to do, but others come first.
+    Yield,
+}
+
+impl<'a> Hand<'a> {
+    /// The tools of thread `index`.
+    pub fn new(context: &'a Context, index: usize) -> Self {
+        Hand { context, index, stamp: Stamp::new(), spare: Vec::with_capacity(4096), buffer: vec![0; BUFFER] }
+    }
+
+    /// Takes the connection as far as it goes. True: it wants another turn.
+    pub fn advance(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> bool {
+        self.stamp.tick();
+        let served = conn.requests;
+        loop {
+            let turn = match conn.stage {
+                Stage::Announcing => self.announced(conn),
+                Stage::Receiving => self.receive(conn, crew),
+                Stage::Ready => self.start(conn, crew),
+                Stage::Replying(_) => self.go_on(conn, crew),
+                Stage::Flushing(after) => self.flush(conn, after),
+                Stage::Lingering => self.linger(conn),
+                Stage::Closed => Turn::Wait,
+            };
+            match turn {
+                Turn::Again if conn.requests - served >= TURNS as u64 => return true,
+                Turn::Again => {}
+                Turn::Yield => return true,
+                Turn::Wait => {
+                    deadlines::set(conn, &self.context.settings, self.stamp.now_ms);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Reads what is there behind what was there before. `None`: nothing new.
+    fn fill(&mut self, conn: &mut Conn) -> io::Result<Option<usize>> {
+        if !conn.readable {
+            return Ok(None);
+        }
+        match conn.stream.read(&mut self.buffer) {
+            Ok(0) => {
+                conn.readable = false;
+                conn.ended = true;
+                Ok(Some(0))
+            }
+            Ok(count) => {
+                // A short read means the socket is drained; its end may still have to be read.
+                conn.readable = count == self.buffer.len() || conn.hung_up;
+                Ok(Some(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                conn.readable = false;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> Turn {
+        if !conn.input.is_empty() && conn.undigested {
+            conn.undigested = false;
+            let input = mem::take(&mut conn.input);
+            let (used, turn) = self.digest(conn, &input, crew);
+            keep(conn, input, used);
+            if turn != Turn::Wait {
+                return turn;
+            }
+        }
+        if conn.ended {
+            return refuse::ended(self, conn);
+        }
+        match self.fill(conn) {
+            Ok(None) => Turn::Wait,
+            Ok(Some(0)) => Turn::Again,
+            Ok(Some(count)) if conn.input.is_empty() => {
+                let buffer = mem::take(&mut self.buffer);
+                let (used, turn) = self.digest(conn, &buffer[..count], crew);
+                if used < count && !matches!(conn.stage, Stage::Closed | Stage::Lingering) {
+                    conn.input.extend_from_slice(&buffer[used..count]);
+                    conn.undigested = turn != Turn::Wait;
+                }
+                self.buffer = buffer;
+                if turn == Turn::Wait && conn.readable { Turn::Again } else { turn }
+            }
+            Ok(Some(count)) => {
+                conn.input.extend_from_slice(&self.buffer[..count]);
+                conn.undigested = true;
+                Turn::Again
+            }
+            Err(_) => {
+                conn.stage = Stage::Closed;
+                Turn::Again
+            }
+        }
+    }
+
+    /// Gives bytes to the protocol. Returns how many were used, and `Wait` when it needs more.
+    fn digest(&mut self, conn: &mut Conn, data: &[u8], crew: &Arc<Crew>) -> (usize, Turn) {
+        let settings = &self.context.settings;
+        let mut used = 0;
+        let mut head: Option<Range<usize>> = None;
+        loop {
+            let input = &data[used..];
+            match conn.http.receive(input, &settings.limits, &settings.policy, conn.trusted) {
+                Received::NeedMore => {
+                    if let Some(head) = head {
+                        conn.head = data[head].to_vec();
+                    }
+                    return (used, Turn::Wait);
+                }
+                Received::Head { consumed } => {
+                    head = Some(used..used + consumed);
+                    used += consumed;
+                    if let Err(turn) = self.begin(conn, data.len() > used) {
+                        return (data.len(), turn);
+                    }
+                }
+                Received::Body { consumed, data: range } => {
+                    let piece = input.get(range).unwrap_or_default();
+                    used += consumed;
+                    if let Err(turn) = self.keep_body(conn, piece) {
+                        return (data.len(), turn);
+                    }
+                }
+                Received::Complete { consumed } => {
+                    used += consumed;
+                    let bytes = match head {
+                        Some(head) => &data[head],
+                        None => &mem::take(&mut conn.head),
+                    };
+                    let Some(_permit) = crew.enter() else {
+                        conn.head = bytes.to_vec();
+                        conn.stage = Stage::Ready;
+                        return (used, Turn::Again);
+                    };
+                    // What follows this request is kept before the reply can ask whether it is there.
+                    let more = data.len() > used;
+                    conn.undigested |= more;
+                    self.run(conn, bytes);
+                    return (used, Turn::Again);
+                }
+                Received::Reject(refusal) => {
+                    refuse::peer(self, conn, &refusal);
+                    return (data.len(), Turn::Again);
+                }
+            }
+        }
+    }
+
+    /// A head is complete: the request begins.
+    fn begin(&mut self, conn: &mut Conn, more: bool) -> Result<(), Turn> {
+        conn.requests += 1;
+        conn.body_began = self.stamp.now_ms;
+        let head = conn.http.head();
+        if head.expects_continue && !more {
+            conn.output.lend(&mut self.spare);
+            conn.output.buffer().extend_from_slice(CONTINUE);
+            if conn.output.flush(&conn.stream).is_err() {
+                conn.stage = Stage::Closed;
+                return Err(Turn::Again);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_body(&mut self, conn: &mut Conn, piece: &[u8]) -> Result<(), Turn> {
+        let settings = &self.context.settings;
+        let expected = match conn.http.head().body {
+            BodyLength::Length(length) => Some(length),
+            _ => None,
+        };
+        let kept = conn.body.push(piece, expected, settings.spool_threshold, &self.context.spool);
+        kept.map_err(|error| {
+            tracing::error!("Cannot keep a request body from {}: {error}", conn.peer_name());
+            refuse::with_page(self, conn, 507, "The server cannot store the request body");
+            Turn::Again
+        })
+    }
+
+    /// A stored request may enter the application.
+    fn start(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> Turn {
+        let Some(_permit) = crew.enter() else {
+            conn.wants_in = true;
+            return Turn::Wait;
+        };
+        conn.wants_in = false;
+        let bytes = mem::take(&mut conn.head);
+        self.run(conn, &bytes);
+        Turn::Again
+    }
+
+    /// Sends what waits, then lets the application go on.
+    fn go_on(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> Turn {
+        match conn.output.flush(&conn.stream) {
+            Ok(Flushed::Blocked) => return Turn::Wait,
+            Ok(Flushed::Yielded) => return Turn::Yield,
+            Ok(Flushed::Drained) => {}
+            Err(error) => {
+                tracing::debug!("Client {} went away: {error}", conn.peer_name());
+                self.lost(conn);
+                return Turn::Again;
+            }
+        }
+        let Some(_permit) = crew.enter() else {
+            conn.wants_in = true;
+            return Turn::Wait;
+        };
+        conn.wants_in = false;
+        self.resume(conn);
+        Turn::Again
+    }
+
+    fn flush(&mut self, conn: &mut Conn, after: After) -> Turn {
+        match conn.output.flush(&conn.stream) {
+            Ok(Flushed::Blocked) => Turn::Wait,
+            Ok(Flushed::Yielded) => Turn::Yield,
+            Ok(Flushed::Drained) => {
+                let bytes = mem::take(&mut conn.head);
+                self.conclude(conn, after, &bytes);
+                Turn::Again
+            }
+            Err(error) => {
+                tracing::debug!("Client {} went away: {error}", conn.peer_name());
+                self.lost(conn);
+                Turn::Again
+            }
+        }
+    }
+
+    /// Throws away what a client that was told the end still sends.
+    fn linger(&mut self, conn: &mut Conn) -> Turn {
+        match self.fill(conn) {
+            Ok(None) => Turn::Wait,
+            Ok(Some(1..)) => Turn::Yield,
+            Ok(Some(0)) | Err(_) => {
+                conn.stage = Stage::Closed;
+                Turn::Again
+            }
+        }
+    }
+
+    /// Reads the PROXY header.
+    fn announced(&mut self, conn: &mut Conn) -> Turn {
+        let Some(mode) = self.context.settings.proxy else {
+            conn.stage = Stage::Receiving;
+            return Turn::Again;
+        };
+        match self.fill(conn) {
+            Ok(None) => return Turn::Wait,
+            Ok(Some(count)) => conn.input.extend_from_slice(&self.buffer[..count]),
+            Err(_) => {
+                conn.stage = Stage::Closed;
+                return Turn::Again;
+            }
+        }
+        match proxy_protocol::parse(&conn.input, mode) {
+            Ok(None) if conn.ended => conn.stage = Stage::Closed,
+            Ok(None) => return if conn.readable { Turn::Again } else { Turn::Wait },
+            Ok(Some((source, consumed))) => self.believe(conn, source, consumed),
+            Err(refusal) => refuse::peer(self, conn, &refusal),
+        }
+        Turn::Again
+    }
+
+    fn believe(&mut self, conn: &mut Conn, source: Source, consumed: usize) {
+        let allowed = self.context.settings.proxy_allowed.trusts(conn.peer);
+        if source != Source::Absent && !allowed {
+            let refusal = Refusal::new(crate::http::error::RefusalKind::ProxyForbidden);
+            return refuse::peer(self, conn, &refusal);
+        }
+        if let Source::Client { source, .. } = source {
+            conn.endpoint.remote_addr = source.ip().to_canonical().to_string();
+            conn.endpoint.remote_port = Some(source.port());
+        }
+        conn.input.drain(..consumed);
+        conn.undigested = true;
+        conn.stage = Stage::Receiving;
+    }
+}
+
+/// Keeps what was not used of `input`.
+fn keep(conn: &mut Conn, mut input: Vec<u8>, used: usize) {
+    if used >= input.len() {
+        return;
+    }
+    input.drain(..used);
+    conn.undigested = conn.undigested || used > 0;
+    conn.input = input;
+}

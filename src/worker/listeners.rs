@@ -1,0 +1,128 @@
+//! When are connections accepted? The listening sockets as this worker waits on them.
+//!
+//! Registered level-triggered and exclusive: a new connection wakes one idle worker, not all.
+//!
+//! Must not know: connections, threads.
+//!
+//! Invariant: registered with the poll exactly while not paused.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use mio::Registry;
+
+use super::crew::LISTENERS;
+use super::transport::Acceptor;
+use crate::system::clock::now_ms;
+use crate::system::listener::{Address, Listener};
+use crate::system::raw;
+
+/// Why nothing is accepted for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// All threads are inside the application.
+    Busy,
+    /// As many connections as allowed are open.
+    Full,
+    /// The kernel has no descriptors or memory; tried again at this time.
+    Starved {
+        /// Milliseconds of the monotonic clock.
+        until: u64,
+    },
+}
+
+/// One listening socket.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    /// The socket.
+    pub acceptor: Arc<Acceptor>,
+    /// Where it listens.
+    pub address: Arc<Address>,
+}
+
+/// All of a worker's.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    entrances: Vec<Entrance>,
+    paused: Option<Pause>,
+}
+
+impl Listeners {
+    /// Takes the sockets over; [`Listeners::open`] starts waiting on them.
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        let entrances = listeners.into_iter().map(|listener| {
+            let address = Arc::new(listener.address().clone());
+            Entrance { acceptor: Arc::new(Acceptor::new(listener)), address }
+        });
+        Listeners { entrances: entrances.collect(), paused: None }
+    }
+
+    /// Starts waiting for connections.
+    pub fn open(&self, registry: &Registry) -> io::Result<()> {
+        self.entrances.iter().enumerate().try_for_each(|(index, entrance)| {
+            raw::epoll_add_exclusive(registry, entrance.acceptor.as_fd(), (LISTENERS + index) as u64)
+        })
+    }
+
+    /// The socket with that index.
+    pub fn get(&self, index: usize) -> Option<Entrance> {
+        self.entrances.get(index).cloned()
+    }
+
+    /// Whether there are none (any more).
+    pub fn is_empty(&self) -> bool {
+        self.entrances.is_empty()
+    }
+
+    /// Stops waiting for connections; they queue in the kernel.
+    pub fn pause(&mut self, why: Pause, registry: &Registry) -> io::Result<()> {
+        if self.paused.replace(why).is_some() {
+            return Ok(());
+        }
+        self.entrances.iter().try_for_each(|entrance| raw::epoll_del(registry, entrance.acceptor.as_fd()))
+    }
+
+    /// Waits again, if it was for this reason that it did not.
+    pub fn resume(&mut self, why: Pause, registry: &Registry) -> io::Result<()> {
+        if self.paused != Some(why) {
+            return Ok(());
+        }
+        self.paused = None;
+        self.open(registry)
+    }
+
+    /// When the kernel is to be asked again after it had nothing to give.
+    pub fn resume_at(&self) -> u64 {
+        match self.paused {
+            Some(Pause::Starved { until }) => until,
+            _ => u64::MAX,
+        }
+    }
+
+    /// Asks the kernel again if it is time.
+    pub fn resume_if_due(&mut self, now: u64, registry: &Registry) -> io::Result<()> {
+        match self.paused {
+            Some(why @ Pause::Starved { until }) if until <= now => self.resume(why, registry),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives all sockets up, for a drain. They are closed when the last handle is dropped.
+    pub fn close(&mut self, registry: &Registry) -> io::Result<Vec<Entrance>> {
+        let result = match self.paused.take() {
+            None => self
+                .entrances
+                .iter()
+                .try_for_each(|entrance| raw::epoll_del(registry, entrance.acceptor.as_fd())),
+            Some(_) => Ok(()),
+        };
+        let entrances = std::mem::take(&mut self.entrances);
+        result.map(|()| entrances)
+    }
+
+    /// A pause for want of descriptors or memory.
+    pub fn starved() -> Pause {
+        Pause::Starved { until: now_ms() + 1000 }
+    }
+}

@@ -1,0 +1,78 @@
+//! What does the master want of this worker?
+//!
+//! | Signal | Meaning |
+//! |---|---|
+//! | TERM | serve what is here, then end |
+//! | INT, QUIT | end now |
+//! | USR1 | reopen the logs |
+//!
+//! Must not know: why the master wants it.
+//!
+//! Invariant: a drain is begun once; a second order can only shorten it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::accept;
+use super::crew::Crew;
+use super::hand::Hand;
+use crate::log;
+use crate::metrics::scoreboard::State;
+use crate::system::clock::{Moment, now_ms};
+use crate::system::signals::Signal;
+
+/// Does what the signals that arrived say.
+pub fn obey(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
+    for signal in crew.signals.drain() {
+        match signal {
+            Signal::Term => drain(hand, crew),
+            Signal::Int | Signal::Quit => {
+                crew.state().quit = true;
+                crew.wake();
+            }
+            Signal::Usr1 => reopen(crew),
+            _ => {}
+        }
+    }
+    hand.context.runtime.check_signals();
+}
+
+/// The master is gone without a word: nobody will watch or replace this worker.
+pub fn orphaned(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
+    if !crew.state().draining {
+        tracing::warn!("The master is gone, shutting down: Worker (pid: {})", std::process::id());
+    }
+    drain(hand, crew);
+}
+
+/// Takes what is queued out of the kernel and accepts no more; ends when all is served.
+fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
+    let graceful = hand.context.settings.graceful_timeout.as_millis() as u64;
+    let entrances = {
+        let mut state = crew.state();
+        if state.draining {
+            return;
+        }
+        state.draining = true;
+        state.drain_deadline = now_ms().saturating_add(graceful);
+        state.listeners.close(&crew.registry)
+    };
+    hand.context.row.set_state(State::Draining, Moment::now());
+    match entrances {
+        Ok(entrances) => entrances.iter().for_each(|entrance| accept::sweep(hand, crew, entrance)),
+        Err(error) => tracing::error!("Cannot stop waiting on a listener: {error}"),
+    }
+    hand.context.draining.store(true, Ordering::Relaxed);
+    crew.wake();
+}
+
+fn reopen(crew: &Crew) {
+    if let Err(error) = log::reopen() {
+        tracing::error!("Cannot reopen the error log: {error}");
+    }
+    if let Some(access) = &crew.context.access
+        && let Err(error) = access.reopen()
+    {
+        tracing::error!("Cannot reopen the access log: {error}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Which bytes are on their way to a client, and how do they leave?
+//!
+//! A buffer for what is small, a file region for `sendfile`, and, for `write()` of applications,
+//! which cannot be made to wait, an overflow file behind the buffer.
+//!
+//! Must not know: HTTP, applications.
+//!
+//! Invariants:
+//! 1. Order: buffer, then overflow, then file. While there is overflow nothing joins the buffer.
+//! 2. After the socket has taken less than it was offered nothing is tried until the kernel says
+//!    it is writable again: a drained queue alone does not mean that there is room.
+//! 3. A drained output holds no memory of its own: [`Output::reclaim`] gives the buffer back.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::OwnedFd;
+
+use super::spool::Spool;
+use super::transport::Stream;
+use crate::system::fds::send_file;
+
+/// Most bytes handed to one `sendfile`, so that one connection does not hold the loop.
+const SENDFILE_MOST: u64 = 1 << 20;
+/// Blocks from this size on are written from where they are instead of being copied.
+pub const DIRECT: usize = 16 * 1024;
+
+/// Bytes waiting to be sent.
+#[derive(Debug, Default)]
+pub struct Output {
+    buffer: Vec<u8>,
+    sent: usize,
+    overflow: Option<Region>,
+    file: Option<Region>,
+    blocked: bool,
+    /// Bytes handed to the kernel since the connection began.
+    pub total: u64,
+}
+
+#[derive(Debug)]
+struct Region {
+    file: File,
+    next: u64,
+    end: u64,
+}
+
+/// How far [`Output::flush`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing is left.
+    Drained,
+    /// The socket takes no more for now.
+    Blocked,
+    /// More could be sent, but others want their turn.
+    Yielded,
+}
+
+impl Output {
+    /// Bytes in memory that are not sent.
+    pub fn pending(&self) -> usize {
+        self.buffer.len() - self.sent
+    }
+
+    /// Whether nothing waits.
+    pub fn is_drained(&self) -> bool {
+        self.pending() == 0 && self.overflow.is_none() && self.file.is_none()
+    }
+
+    /// Whether bytes wait in the overflow file: what follows has to wait behind them.
+    pub fn has_overflow(&self) -> bool {
+        self.overflow.is_some()
+    }
+
+    /// Whether the client has to take something before anything can go on.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked || !self.is_drained()
+    }
+
+    /// The buffer, for encoders that append to it. Only while there is no overflow and no file.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Lends a buffer, so that a request needs no allocation.
+    pub fn lend(&mut self, spare: &mut Vec<u8>) {
+        if self.buffer.capacity() == 0 {
+            std::mem::swap(&mut self.buffer, spare);
+        }
+    }
+
+    /// Takes the buffer of a drained output back, unless a better one is there.
+    pub fn reclaim(&mut self, spare: &mut Vec<u8>) {
+        if self.pending() == 0 {
+            self.buffer.clear();
+            self.sent = 0;
+            if spare.capacity() == 0 {
+                std::mem::swap(&mut self.buffer, spare);
+            } else if self.overflow.is_none() {
+                self.buffer = Vec::new();
+            }
+        }
+    }
+
+    /// Appends bytes. Beyond `most` they go to the overflow file.
+    pub fn push(&mut self, bytes: &[u8], most: usize, spool: &Spool) -> io::Result<()> {
+        if self.overflow.is_none() && self.pending() + bytes.len() <= most {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let overflow = match &mut self.overflow {
+            Some(overflow) => overflow,
+            none => none.insert(Region { file: spool.create()?, next: 0, end: 0 }),
+        };
+        // The file's own position is at its end: sendfile reads with an offset of its own.
+        overflow.file.write_all(bytes)?;
+        overflow.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Puts a file region behind everything else.
+    pub fn put_file(&mut self, file: OwnedFd, offset: u64, len: u64) {
+        self.file = Some(Region { file: File::from(file), next: offset, end: offset.saturating_add(len) });
+    }
+
+    /// Bytes of the file region that are not sent.
+    pub fn file_left(&self) -> u64 {
+        self.file.as_ref().map_or(0, |file| file.end - file.next)
+    }
+
+    /// The kernel says the socket is writable.
+    pub fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Sends as much as the socket takes.
+    pub fn flush(&mut self, stream: &Stream) -> io::Result<Flushed> {
+        if self.blocked {
+            return Ok(Flushed::Blocked);
+        }
+        let flushed = self.send(stream);
+        self.blocked = matches!(flushed, Ok(Flushed::Blocked));
+        flushed
+    }
+
+    fn send(&mut self, stream: &Stream) -> io::Result<Flushed> {
+        while self.pending() > 0 {
+            match stream.write(&[IoSlice::new(&self.buffer[self.sent..])]) {
+                Ok(count) => self.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut budget = SENDFILE_MOST;
+        for slot in [&mut self.overflow, &mut self.file] {
+            let Some(region) = slot else { continue };
+            match region.send(stream, &mut budget, &mut self.total)? {
+                Flushed::Drained => *slot = None,
+                other => return Ok(other),
+            }
+        }
+        Ok(Flushed::Drained)
+    }
+
+    /// Writes what waits, then `block`, then `after`, in one system call where the socket takes it.
+    /// Says how much of `block` was taken; `after` is kept once the block is whole.
+    pub fn write_through(&mut self, stream: &Stream, block: &[u8], after: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        while taken < block.len() && !self.blocked {
+            let slices =
+                [IoSlice::new(&self.buffer[self.sent..]), IoSlice::new(&block[taken..]), IoSlice::new(after)];
+            let before = self.pending();
+            let count = match stream.write(&slices) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            self.advance(count.min(before));
+            let of_block = count.saturating_sub(before).min(block.len() - taken);
+            let of_after = count.saturating_sub(before + of_block);
+            self.total += (of_block + of_after) as u64;
+            taken += of_block;
+            if taken == block.len() {
+                self.buffer.extend_from_slice(&after[of_after..]);
+            }
+        }
+        Ok(taken)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.sent += count;
+        self.total += count as u64;
+        if self.sent == self.buffer.len() {
+            self.buffer.clear();
+            self.sent = 0;
+        }
+    }
+}
+
+impl Region {
+    fn send(&mut self, stream: &Stream, budget: &mut u64, total: &mut u64) -> io::Result<Flushed> {
+        while self.next < self.end {
+            if *budget == 0 {
+                return Ok(Flushed::Yielded);
+            }
+            let count = (self.end - self.next).min(*budget);
+            match send_file(stream, &self.file, &mut self.next, count as usize) {
+                // The file is shorter than it was: the body cannot be completed.
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(sent) => {
+                    *total += sent as u64;
+                    *budget -= (sent as u64).min(*budget);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flushed::Drained)
+    }
+}

@@ -1,0 +1,101 @@
+//! How is a peer told no? An error page, the end of the connection, and a line in the log that
+//! cannot be used to flood it.
+//!
+//! Must not know: why (the refusal says it).
+//!
+//! Invariant: after a refusal nothing more is read as a request (RFC 9112 section 9.6).
+
+use std::sync::{Mutex, PoisonError};
+
+use super::conn::{After, Conn, Stage};
+use super::hand::{Hand, Turn};
+use crate::http::error::Refusal;
+
+/// Answers a peer that broke the protocol or asked for too much.
+pub fn peer(hand: &mut Hand<'_>, conn: &mut Conn, refusal: &Refusal) {
+    if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
+        tracing::warn!("Invalid request from ip={}: {refusal}{}", conn.peer_name(), Also(suppressed));
+    }
+    with_page(hand, conn, refusal.status, &refusal.to_string());
+}
+
+/// Answers with an error page and closes.
+pub fn with_page(hand: &mut Hand<'_>, conn: &mut Conn, status: u16, text: &str) {
+    hand.page(conn, status, text);
+    conn.input = Vec::new();
+    conn.http.close();
+    hand.leave(conn, After::Linger, &[]);
+}
+
+/// Answers a peer that was too slow.
+pub fn timed_out(hand: &mut Hand<'_>, conn: &mut Conn, text: &str) {
+    if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
+        tracing::info!("Closing the connection of {}: {text}{}", conn.peer_name(), Also(suppressed));
+    }
+    with_page(hand, conn, 408, text);
+}
+
+/// The peer has ended its side where a request was expected.
+pub fn ended(hand: &mut Hand<'_>, conn: &mut Conn) -> Turn {
+    match conn.http.end_of_input() {
+        Ok(()) => conn.stage = Stage::Closed,
+        Err(refusal) => {
+            tracing::debug!("Incomplete request from ip={}: {refusal}", conn.peer_name());
+            with_page(hand, conn, refusal.status, &refusal.to_string());
+        }
+    }
+    Turn::Again
+}
+
+/// Complaints logged at once, and how fast the right to more comes back.
+const BURST: u64 = 50;
+const MS_PER_LINE: u64 = 100;
+
+/// Lets through so many lines about peers that they inform and cannot flood.
+#[derive(Debug, Default)]
+pub struct Complaints(Mutex<Budget>);
+
+#[derive(Debug, Default)]
+struct Budget {
+    /// Up to when the budget is spent, in milliseconds.
+    spent_until: u64,
+    suppressed: u64,
+}
+
+impl Complaints {
+    /// Whether a line may be logged now; if so, how many were left out since the last one.
+    pub fn admit(&self, now_ms: u64) -> Option<u64> {
+        let mut budget = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if budget.spent_until > now_ms + BURST * MS_PER_LINE {
+            budget.suppressed += 1;
+            return None;
+        }
+        budget.spent_until = budget.spent_until.max(now_ms) + MS_PER_LINE;
+        Some(std::mem::take(&mut budget.suppressed))
+    }
+}
+
+struct Also(u64);
+
+impl std::fmt::Display for Also {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(out, " (and {count} more like it not logged)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_counted_not_written() {
+        let complaints = Complaints::default();
+        let admitted = (0..1000).filter(|_| complaints.admit(5).is_some()).count() as u64;
+        assert_eq!(admitted, BURST + 1);
+        assert_eq!(complaints.admit(5 + 2 * MS_PER_LINE), Some(1000 - admitted));
+        assert_eq!(complaints.admit(5 + 100_000), Some(0));
+    }
+}

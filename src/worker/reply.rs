@@ -1,0 +1,316 @@
+//! What has been said of the current reply, and where do its blocks go? The worker's end of the
+//! door: head and chunks become bytes here, and leave.
+//!
+//! Must not know: Python, timers, other connections.
+//!
+//! Invariants:
+//! 1. A block offered with `flush` is with the kernel when [`Flow::More`] comes back: the
+//!    application is not asked for the next one while a part of it waits here (PEP 3333,
+//!    "Buffering and Streaming").
+//! 2. Never more bytes than announced; fewer end the connection (RFC 9112 section 8).
+
+use std::os::fd::OwnedFd;
+
+use super::context::Context;
+use super::output::{DIRECT, Flushed, Output};
+use super::stamp::Stamp;
+use super::transport::Stream;
+use crate::door::{Flow, Sink};
+use crate::http::response::{
+    BodyFraming, CHUNK_END, Disposition, HeadError, LAST_CHUNK, RequestFacts, ResponseHead, dispose,
+    encode_chunk_start, encode_head, encode_interim,
+};
+
+/// One reply as far as it has come.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// How it is framed; `None` before its head was made.
+    pub disposition: Option<Disposition>,
+    /// Its status; 0 before its head was made.
+    pub status: u16,
+    /// Bytes of its body handed out, without framing.
+    pub body_sent: u64,
+    /// Bytes still owed of an announced length.
+    owed: u64,
+    /// Bytes still owed of the chunk that was begun.
+    chunk_left: usize,
+    /// Its end was put out.
+    ended: bool,
+    /// The client is gone.
+    pub gone: bool,
+    /// The application yielded more than it announced.
+    pub overrun: bool,
+    /// Environ values for the access log.
+    pub environ: Vec<Option<String>>,
+    /// Response fields for the access log.
+    pub fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+}
+
+/// How a reply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Complete; the connection may be reused.
+    Reuse,
+    /// Complete; the connection is to be closed.
+    Close,
+    /// The body is shorter than announced: the client must see a broken connection.
+    Short {
+        /// Bytes that are missing.
+        missing: u64,
+    },
+    /// The client is gone.
+    Gone,
+}
+
+impl Reply {
+    /// Whether anything of the final response was put out.
+    pub fn begun(&self) -> bool {
+        self.disposition.is_some()
+    }
+
+    /// Whether its end is told by the connection's end alone.
+    pub fn ends_by_closing(&self) -> bool {
+        self.disposition.is_some_and(|made| made.framing == BodyFraming::UntilClose)
+    }
+}
+
+/// Where the application's blocks go during one call.
+pub struct ReplySink<'a> {
+    /// The connection's socket.
+    pub stream: &'a Stream,
+    /// Its queue.
+    pub output: &'a mut Output,
+    /// Its reply.
+    pub reply: &'a mut Reply,
+    /// What the request asked for.
+    pub facts: RequestFacts,
+    /// Whether the connection is to be closed whatever the client wishes.
+    pub closing: bool,
+    /// The worker's.
+    pub context: &'a Context,
+    /// The thread's.
+    pub stamp: &'a mut Stamp,
+    /// The thread's line on the scoreboard.
+    pub thread: usize,
+}
+
+impl ReplySink<'_> {
+    /// Puts out what ends the reply, and says how it ended.
+    pub fn finish(&mut self) -> Ending {
+        self.put_end();
+        let Some(made) = self.reply.disposition else { return Ending::Gone };
+        if self.reply.gone {
+            return Ending::Gone;
+        }
+        match made.framing {
+            BodyFraming::Length(_) if self.reply.owed > 0 => Ending::Short { missing: self.reply.owed },
+            BodyFraming::UntilClose => Ending::Close,
+            _ if made.keep_alive => Ending::Reuse,
+            _ => Ending::Close,
+        }
+    }
+
+    fn put_end(&mut self) {
+        if self.reply.ended || self.reply.gone {
+            return;
+        }
+        self.reply.ended = true;
+        let chunked = self.reply.disposition.is_some_and(|made| made.framing == BodyFraming::Chunked);
+        if chunked && self.reply.chunk_left == 0 {
+            self.put(LAST_CHUNK);
+        }
+    }
+
+    /// Appends bytes of ours.
+    fn put(&mut self, bytes: &[u8]) {
+        let pushed = self.output.push(bytes, usize::MAX, &self.context.spool);
+        if let Err(error) = pushed {
+            self.lose(&error);
+        }
+    }
+
+    fn lose(&mut self, error: &std::io::Error) {
+        tracing::debug!("Client went away: {error}");
+        self.reply.gone = true;
+    }
+
+    /// How many of `len` bytes may still be sent.
+    fn allowance(&mut self, len: usize) -> usize {
+        match self.reply.disposition.map(|made| made.framing) {
+            Some(BodyFraming::Length(_)) => {
+                let allowed = self.reply.owed.min(len as u64) as usize;
+                self.reply.overrun |= allowed < len;
+                allowed
+            }
+            Some(BodyFraming::Empty) | None => 0,
+            Some(BodyFraming::Chunked | BodyFraming::UntilClose) => len,
+        }
+    }
+
+    fn begin_chunk(&mut self, len: usize) {
+        let chunked = self.reply.disposition.is_some_and(|made| made.framing == BodyFraming::Chunked);
+        if chunked && self.reply.chunk_left == 0 {
+            encode_chunk_start(self.output.buffer(), len);
+            self.reply.chunk_left = len;
+        }
+    }
+
+    fn account(&mut self, taken: usize) {
+        self.reply.body_sent += taken as u64;
+        self.reply.owed = self.reply.owed.saturating_sub(taken as u64);
+        self.reply.chunk_left = self.reply.chunk_left.saturating_sub(taken);
+    }
+
+    fn chunk_end(&self) -> &'static [u8] {
+        match self.reply.chunk_left {
+            0 => b"",
+            _ => CHUNK_END,
+        }
+    }
+
+    /// A block that is written from where it is.
+    fn direct(&mut self, bytes: &[u8]) -> Flow {
+        let after = self.chunk_end();
+        let taken = match self.output.write_through(self.stream, bytes, after) {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.lose(&error);
+                return Flow::Gone;
+            }
+        };
+        self.account(taken);
+        match taken == bytes.len() && self.output.is_drained() {
+            true => Flow::More,
+            false => Flow::Full { taken },
+        }
+    }
+
+    /// A block that is copied, to leave with what is around it.
+    fn copied(&mut self, bytes: &[u8], flush: bool) -> Flow {
+        let after = self.chunk_end();
+        let buffer = self.output.buffer();
+        buffer.extend_from_slice(bytes);
+        buffer.extend_from_slice(after);
+        self.account(bytes.len());
+        if !flush && self.output.pending() < self.context.settings.high_water {
+            return Flow::More;
+        }
+        match self.output.flush(self.stream) {
+            Ok(Flushed::Drained) => Flow::More,
+            Ok(_) => Flow::Full { taken: bytes.len() },
+            Err(error) => {
+                self.lose(&error);
+                Flow::Gone
+            }
+        }
+    }
+}
+
+impl Sink for ReplySink<'_> {
+    fn head(&mut self, head: &ResponseHead, length: Option<u64>) -> Result<(), HeadError> {
+        head.permitted_for(&self.facts)?;
+        let made = dispose(&self.facts, head, length, self.closing);
+        self.stamp.refresh();
+        let server = &self.context.settings.server_header;
+        encode_head(self.output.buffer(), self.facts.version, head, &made, self.stamp.date(), server);
+        self.reply.status = head.status();
+        if let BodyFraming::Length(length) = made.framing {
+            self.reply.owed = length;
+        }
+        self.reply.disposition = Some(made);
+        self.context.note_fields(head, &mut self.reply.fields);
+        Ok(())
+    }
+
+    fn head_sent(&self) -> bool {
+        self.reply.begun()
+    }
+
+    fn block(&mut self, bytes: &[u8], flush: bool) -> Flow {
+        if self.reply.gone {
+            return Flow::Gone;
+        }
+        if flush {
+            self.context.progress(self.thread);
+        }
+        let allowed = self.allowance(bytes.len());
+        if allowed == 0 {
+            return Flow::Gone;
+        }
+        if self.output.has_overflow() {
+            match self.output.flush(self.stream) {
+                Ok(Flushed::Drained) => {}
+                Ok(_) => return Flow::Full { taken: 0 },
+                Err(error) => {
+                    self.lose(&error);
+                    return Flow::Gone;
+                }
+            }
+        }
+        self.begin_chunk(allowed);
+        let wanted = &bytes[..allowed];
+        let flow = if allowed >= DIRECT { self.direct(wanted) } else { self.copied(wanted, flush) };
+        match flow {
+            Flow::More if allowed < bytes.len() => Flow::Gone,
+            other => other,
+        }
+    }
+
+    fn end(&mut self) {
+        self.put_end();
+        if !self.reply.gone
+            && let Err(error) = self.output.flush(self.stream)
+        {
+            self.lose(&error);
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        if self.reply.gone {
+            return false;
+        }
+        self.context.progress(self.thread);
+        let allowed = self.allowance(bytes.len());
+        if allowed == 0 {
+            return true;
+        }
+        let most = self.context.settings.high_water;
+        let mut start = Vec::new();
+        if self.reply.disposition.is_some_and(|made| made.framing == BodyFraming::Chunked) {
+            encode_chunk_start(&mut start, allowed);
+            self.reply.chunk_left = allowed;
+        }
+        let after = self.chunk_end();
+        self.account(allowed);
+        let pushed = [&start[..], &bytes[..allowed], after]
+            .into_iter()
+            .try_for_each(|part| self.output.push(part, most, &self.context.spool))
+            .and_then(|()| self.output.flush(self.stream));
+        if let Err(error) = pushed {
+            self.lose(&error);
+        }
+        !self.reply.gone
+    }
+
+    fn file(&mut self, file: OwnedFd, offset: u64, len: u64) {
+        let len = self.allowance(usize::try_from(len).unwrap_or(usize::MAX)) as u64;
+        if len > 0 {
+            self.output.put_file(file, offset, len);
+            self.account(len as usize);
+        }
+    }
+
+    fn interim(&mut self, head: &ResponseHead) {
+        if self.reply.begun() || self.facts.version < crate::http::head::Version::Http11 {
+            return;
+        }
+        encode_interim(self.output.buffer(), head);
+        if let Err(error) = self.output.flush(self.stream) {
+            self.lose(&error);
+        }
+    }
+
+    fn logged_environ(&mut self, values: Vec<Option<String>>) {
+        self.reply.environ = values;
+    }
+}

@@ -1,0 +1,225 @@
+//! How does one complete request become a reply, and what follows it?
+//!
+//! Must not know: how the request was received, how threads take turns.
+//!
+//! Invariants:
+//! 1. Every request that began ends in exactly one of `conclude` and `lost`: one access line, one count.
+//! 2. The scoreboard shows a request as running exactly while the application has it.
+
+use std::mem;
+
+use super::access;
+use super::conn::{After, Conn, Stage, Waiting};
+use super::hand::Hand;
+use super::output::Flushed;
+use super::refuse;
+use super::reply::{Ending, Reply, ReplySink};
+use super::trust;
+use crate::door::{Exchange, Resumed, Step};
+use crate::http::head::Head;
+use crate::http::response::RequestFacts;
+use crate::system::clock::now_ns;
+
+impl Hand<'_> {
+    /// Runs the application for the complete request in `conn`, whose head is `bytes`.
+    pub(super) fn run(&mut self, conn: &mut Conn, bytes: &[u8]) {
+        conn.started = now_ns();
+        self.stamp.now_ms = conn.started / 1_000_000;
+        if let Err(refusal) = trust::decide(&self.context.settings, conn, bytes) {
+            return refuse::peer(self, conn, &refusal);
+        }
+        conn.output.lend(&mut self.spare);
+        let closing = self.closing(conn);
+        let head = conn.http.head();
+        let source = head.source(bytes);
+        let body = match conn.body.hand_over() {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!("Cannot read back a request body: {error}");
+                return refuse::with_page(self, conn, 500, "The server cannot read the request body");
+            }
+        };
+        let mut exchange =
+            Exchange { head, bytes: source, endpoint: &conn.endpoint, body, closing, thread: self.index };
+        let mut sink = ReplySink {
+            stream: &conn.stream,
+            output: &mut conn.output,
+            reply: &mut conn.reply,
+            facts: RequestFacts::of(head),
+            closing,
+            context: self.context,
+            stamp: &mut self.stamp,
+            thread: self.index,
+        };
+        self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
+        let step = self.context.app.call(&mut exchange, &mut sink);
+        self.context.row.end(self.index);
+        match step {
+            Step::Done => {
+                let ending = sink.finish();
+                self.settle(conn, ending, bytes);
+            }
+            Step::Failed => self.failed(conn, bytes),
+            Step::Parked(reply) => {
+                conn.head = bytes.to_vec();
+                conn.stage = Stage::Replying(reply);
+            }
+        }
+    }
+
+    /// Lets a parked reply go on.
+    pub(super) fn resume(&mut self, conn: &mut Conn) {
+        let Stage::Replying(mut parked) = mem::replace(&mut conn.stage, Stage::Closed) else { return };
+        let closing = self.closing(conn);
+        self.stamp.tick();
+        let head = conn.http.head();
+        let mut sink = ReplySink {
+            stream: &conn.stream,
+            output: &mut conn.output,
+            reply: &mut conn.reply,
+            facts: RequestFacts::of(head),
+            closing,
+            context: self.context,
+            stamp: &mut self.stamp,
+            thread: self.index,
+        };
+        let line = request_line(head, head.source(&conn.head));
+        self.context.row.begin(self.index, sink.stamp.now_ms, line);
+        let resumed = parked.resume(self.index, &mut sink);
+        self.context.row.end(self.index);
+        match resumed {
+            Resumed::Parked => conn.stage = Stage::Replying(parked),
+            Resumed::Done => {
+                let ending = sink.finish();
+                let bytes = mem::take(&mut conn.head);
+                self.settle(conn, ending, &bytes);
+            }
+            Resumed::Failed => {
+                let bytes = mem::take(&mut conn.head);
+                self.failed(conn, &bytes);
+            }
+        }
+    }
+
+    /// Whether the connection is closed after this reply, whatever the client wishes.
+    fn closing(&self, conn: &Conn) -> bool {
+        let settings = &self.context.settings;
+        conn.ended
+            || settings.keepalive.is_none()
+            || settings.keepalive_requests.is_some_and(|most| conn.requests >= most)
+            || self.context.is_draining()
+    }
+
+    fn settle(&mut self, conn: &mut Conn, ending: Ending, bytes: &[u8]) {
+        let after = match ending {
+            Ending::Gone => {
+                conn.head = bytes.to_vec();
+                return self.lost(conn);
+            }
+            Ending::Reuse => After::Reuse,
+            Ending::Close if conn.input.is_empty() && !conn.readable => After::Close,
+            Ending::Close => After::Linger,
+            Ending::Short { missing } => {
+                tracing::error!(
+                    "The reply to {} is {missing} bytes shorter than its Content-Length",
+                    name(conn.http.head(), bytes)
+                );
+                After::Abort
+            }
+        };
+        if conn.reply.overrun {
+            tracing::warn!(
+                "The reply to {} is longer than its Content-Length: cut",
+                name(conn.http.head(), bytes)
+            );
+        }
+        self.leave(conn, after, bytes);
+    }
+
+    /// The application failed; it is logged already.
+    fn failed(&mut self, conn: &mut Conn, bytes: &[u8]) {
+        if conn.reply.begun() {
+            if conn.reply.ends_by_closing() {
+                conn.stream.abort_on_close();
+            }
+            return self.leave(conn, After::Abort, bytes);
+        }
+        let overdue = self.context.row.was_raised(self.index);
+        self.page(conn, if overdue { 504 } else { 500 }, "");
+        self.leave(conn, After::Linger, bytes);
+    }
+
+    /// Sends what is left now if the socket takes it: the straight path ends here.
+    pub(super) fn leave(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
+        match conn.output.flush(&conn.stream) {
+            Ok(Flushed::Drained) => self.conclude(conn, after, bytes),
+            Ok(Flushed::Blocked | Flushed::Yielded) => {
+                conn.head = bytes.to_vec();
+                conn.stage = Stage::Flushing(after);
+            }
+            Err(error) => {
+                tracing::debug!("Client {} went away: {error}", conn.peer_name());
+                conn.head = bytes.to_vec();
+                self.lost(conn);
+            }
+        }
+    }
+
+    /// The reply is with the kernel.
+    pub(super) fn conclude(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
+        self.account(conn, bytes);
+        conn.waiting = Waiting::Nothing;
+        conn.stage = match after {
+            After::Reuse => Stage::Receiving,
+            After::Close | After::Abort => Stage::Closed,
+            After::Linger => match conn.stream.finish() {
+                Ok(()) => Stage::Lingering,
+                Err(_) => Stage::Closed,
+            },
+        };
+        if matches!(conn.stage, Stage::Receiving) {
+            conn.http.next();
+        } else {
+            conn.http.close();
+            conn.input = Vec::new();
+        }
+        conn.output.reclaim(&mut self.spare);
+    }
+
+    /// The client went away before its reply was complete.
+    pub(super) fn lost(&mut self, conn: &mut Conn) {
+        if let Stage::Replying(reply) = mem::replace(&mut conn.stage, Stage::Closed) {
+            reply.abandon();
+        }
+        let bytes = mem::take(&mut conn.head);
+        self.account(conn, &bytes);
+    }
+
+    fn account(&mut self, conn: &mut Conn, bytes: &[u8]) {
+        access::record(self.context, &mut self.stamp, self.index, conn, bytes);
+        conn.reply = Reply::default();
+        conn.body = super::body::BodyStore::Empty;
+        self.context.count_request();
+    }
+
+    /// Puts out an error page in place of a reply.
+    pub(super) fn page(&mut self, conn: &mut Conn, status: u16, text: &str) {
+        self.stamp.refresh();
+        conn.output.lend(&mut self.spare);
+        let server = &self.context.settings.server_header;
+        let is_head = conn.http.head().is_head;
+        let buffer = conn.output.buffer();
+        crate::http::response::refusal(buffer, status, text, self.stamp.date(), server, is_head);
+        conn.reply.status = status;
+    }
+}
+
+/// Method and target as they stand in the head.
+fn request_line<'b>(head: &Head, bytes: &'b [u8]) -> &'b [u8] {
+    bytes.get(head.method.start as usize..head.target.end()).unwrap_or_default()
+}
+
+/// The request for a log line.
+fn name(head: &Head, bytes: &[u8]) -> String {
+    crate::log::escape(request_line(head, head.source(bytes))).to_string()
+}

@@ -1,0 +1,66 @@
+//! What does a worker need to know from the configuration?
+//!
+//! Built by the composition root. Must not know setting names or where a value came from.
+//! Immutable; each generation of workers is born with its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::door::AppSpec;
+use crate::http::forwarded::{AddrSet, SchemeHeader};
+use crate::http::limits::{Limits, Policy};
+use crate::http::proxy_protocol::Mode;
+use crate::log::Target;
+
+/// Everything a worker needs.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// The application.
+    pub app: AppSpec,
+    /// Threads that may be inside the application at once; at least 1.
+    pub threads: usize,
+    /// Most connections kept open.
+    pub connections: usize,
+    /// Requests after which the worker asks to be replaced.
+    pub max_requests: Option<u64>,
+    /// Time an idle connection is kept; `None`: connections are closed after each response.
+    pub keepalive: Option<Duration>,
+    /// Requests after which a connection is closed.
+    pub keepalive_requests: Option<u64>,
+    /// Time for a whole request head, from the connection's beginning or its first byte.
+    pub header_timeout: Option<Duration>,
+    /// Time between two pieces of a request body.
+    pub body_timeout: Option<Duration>,
+    /// Bytes per second a request body has to arrive with, on average.
+    pub body_min_rate: Option<u64>,
+    /// Time a client may take nothing of a reply.
+    pub write_timeout: Option<Duration>,
+    /// Time a refused client is listened to, so that it can read why.
+    pub linger_timeout: Duration,
+    /// Time to finish everything once asked to stop.
+    pub graceful_timeout: Duration,
+    /// Bytes of a request body kept in memory.
+    pub spool_threshold: usize,
+    /// Where temporary files go, if not to the system's place.
+    pub spool_dir: Option<PathBuf>,
+    /// Bytes of a reply queued before the application waits.
+    pub high_water: usize,
+    /// Budgets of a request.
+    pub limits: Limits,
+    /// What is tolerated.
+    pub policy: Policy,
+    /// Peers whose forwarding fields are believed.
+    pub trusted: AddrSet,
+    /// Fields by which they say https.
+    pub scheme_headers: Vec<SchemeHeader>,
+    /// Mount prefix unless a trusted peer says another.
+    pub script_name: String,
+    /// Whether connections begin with a PROXY header.
+    pub proxy: Option<Mode>,
+    /// Peers that may send one.
+    pub proxy_allowed: AddrSet,
+    /// The Server header's value; empty: none.
+    pub server_header: Vec<u8>,
+    /// The access log's format and target.
+    pub access: Option<(String, Target)>,
+}

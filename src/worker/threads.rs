@@ -1,0 +1,70 @@
+//! What does a thread of a worker do all day, and how does it begin and end?
+//!
+//! Must not know: HTTP.
+//!
+//! Invariant: a panic costs the connection it happened on, and is logged; the thread goes on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::accept;
+use super::conn::{Conn, Stage};
+use super::crew::{Crew, Work};
+use super::deadlines;
+use super::hand::Hand;
+use super::orders;
+
+/// Python code may recurse deeply: the default stack of a Rust thread is too small for it.
+const STACK: usize = 8 << 20;
+
+/// Starts thread `index`.
+pub fn start(crew: &Arc<Crew>, index: usize) {
+    let shared = Arc::clone(crew);
+    let runtime = Arc::clone(&crew.context.runtime);
+    let body = move || {
+        runtime.released(&mut || work(&shared, index));
+        shared.dismiss(index);
+    };
+    let started = std::thread::Builder::new().name(format!("rwsgi-{index}")).stack_size(STACK).spawn(body);
+    if let Err(error) = started {
+        tracing::error!("Cannot start a thread: {error}; going on with those there are");
+        crew.dismiss(index);
+    }
+}
+
+/// The life of a thread.
+pub fn work(crew: &Arc<Crew>, index: usize) {
+    let mut hand = Hand::new(&crew.context, index);
+    crew.context.row.introduce(index, nix::sys::pthread::pthread_self());
+    loop {
+        match crew.next() {
+            Work::Serve(token, conn) => serve(&mut hand, crew, token, conn, false),
+            Work::Expire(token, conn) => serve(&mut hand, crew, token, conn, true),
+            Work::Accept(index) => {
+                let accepted = catch_unwind(AssertUnwindSafe(|| accept::accept(&mut hand, crew, index)));
+                if accepted.is_err() {
+                    tracing::error!("Internal error while accepting a connection");
+                }
+            }
+            Work::Signals => orders::obey(&mut hand, crew),
+            Work::Orphaned => orders::orphaned(&mut hand, crew),
+            Work::Retire if index == 0 => {}
+            Work::Retire | Work::Over => return,
+        }
+    }
+}
+
+fn serve(hand: &mut Hand<'_>, crew: &Arc<Crew>, token: usize, mut conn: Box<Conn>, expired: bool) {
+    let turn = catch_unwind(AssertUnwindSafe(|| {
+        if expired {
+            deadlines::expire(hand, &mut conn);
+        }
+        hand.advance(&mut conn, crew)
+    }));
+    let again = turn.unwrap_or_else(|_| {
+        tracing::error!("Internal error while serving {}: closing the connection", conn.peer_name());
+        conn.stage = Stage::Closed;
+        false
+    });
+    crew.put_back(token, conn, again);
+}

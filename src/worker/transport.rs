@@ -1,0 +1,136 @@
+//! What carries the bytes of a connection? The one seam for TCP and unix sockets (TLS would be
+//! the third).
+//!
+//! Must not know: HTTP, who reads or writes, why.
+//!
+//! Invariant: every call returns at once; `WouldBlock` is an answer, not an error.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use crate::system::listener::{Address, Listener};
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Registers for both directions, edge-triggered, once for the connection's whole life.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Stream::Tcp(stream) => stream.register(registry, token, both),
+            Stream::Unix(stream) => stream.register(registry, token, both),
+        }
+    }
+
+    /// Reads what is there.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let result = match self {
+                Stream::Tcp(stream) => (&mut &*stream).read(buffer),
+                Stream::Unix(stream) => (&mut &*stream).read(buffer),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Writes what fits, in one system call.
+    pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            let result = match (self, slices) {
+                (Stream::Tcp(stream), [one]) => (&mut &*stream).write(one),
+                (Stream::Unix(stream), [one]) => (&mut &*stream).write(one),
+                (Stream::Tcp(stream), many) => (&mut &*stream).write_vectored(many),
+                (Stream::Unix(stream), many) => (&mut &*stream).write_vectored(many),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends no more: the peer reads the end after what was written.
+    pub fn finish(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Makes the coming close an abort: the peer gets a reset instead of a clean end.
+    pub fn abort_on_close(&self) {
+        let zero = Some(std::time::Duration::ZERO);
+        // A socket that cannot be told is closed cleanly; there is nothing better to do.
+        let _ = socket2::SockRef::from(self).set_linger(zero);
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// A listening socket, able to accept.
+#[derive(Debug)]
+pub enum Acceptor {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// Takes over a listener.
+    pub fn new(listener: Listener) -> Self {
+        match listener.address() {
+            Address::Tcp(_) => Acceptor::Tcp(TcpListener::from_std(listener.into_fd().into())),
+            Address::Unix(_) | Address::Abstract(_) => {
+                Acceptor::Unix(UnixListener::from_std(listener.into_fd().into()))
+            }
+        }
+    }
+
+    /// Accepts one connection. The address is the client's; `None` for a unix socket.
+    pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        loop {
+            let result = match self {
+                Acceptor::Tcp(listener) => {
+                    listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer)))
+                }
+                Acceptor::Unix(listener) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+impl AsFd for Acceptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Acceptor::Tcp(listener) => listener.as_fd(),
+            Acceptor::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
