@@ -539,12 +539,18 @@ impl State {
                 continue;
             }
             conn.armed = 0;
-            match conn.deadline {
+            if conn.rest_at != 0 && conn.rest_at <= now {
+                conn.rest_at = 0;
+                conn.http.release();
+            }
+            match conn.due() {
                 0 => {}
-                deadline if deadline <= now => self.pending.push_back(Item::Expired(token)),
-                deadline => {
-                    conn.armed = deadline;
-                    self.timers.arm(deadline, token);
+                _ if conn.deadline != 0 && conn.deadline <= now => {
+                    self.pending.push_back(Item::Expired(token));
+                }
+                due => {
+                    conn.armed = due;
+                    self.timers.arm(due, token);
                 }
             }
         }
@@ -552,12 +558,13 @@ impl State {
 
     /// Makes sure a timer runs for the connection. True: before the polling thread would wake.
     fn arm(&mut self, token: usize, conn: &mut Conn) -> bool {
-        if conn.deadline == 0 || conn.armed != 0 && conn.armed <= conn.deadline {
+        let due = conn.due();
+        if due == 0 || conn.armed != 0 && conn.armed <= due {
             return false;
         }
-        conn.armed = conn.deadline;
-        self.timers.arm(conn.deadline, token);
-        conn.deadline < self.wakes_at
+        conn.armed = due;
+        self.timers.arm(due, token);
+        due < self.wakes_at
     }
 }
 

@@ -4,6 +4,12 @@
 //! The configuration is a file of `key=value` lines, read again at every reload.
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test: what fails is to be seen"
+)]
 
 use std::collections::HashMap;
 use std::fs;
@@ -169,6 +175,17 @@ impl Runtime for NoPython {
         work();
     }
     fn check_signals(&self) -> bool {
+        false
+    }
+    fn set_env(&self, _: &str, _: Option<&str>) {}
+    fn prepare_watchdog(&self) {}
+    fn stack(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn stack_by_force(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn interrupt(&self, _: usize) -> bool {
         false
     }
     fn finish(&self) {}
