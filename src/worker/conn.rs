@@ -95,6 +95,8 @@ pub struct Conn {
     pub trusted: bool,
     /// It waits for a thread that may enter the application.
     pub wants_in: bool,
+    /// It stands in the queue for that.
+    pub queued: bool,
     /// There may be something to read.
     pub readable: bool,
     /// `input` may hold something the protocol has not seen.
@@ -142,6 +144,7 @@ impl Conn {
             peer: peer.map(|peer| peer.ip().to_canonical()),
             trusted,
             wants_in: false,
+            queued: false,
             readable: true,
             undigested: false,
             hung_up: false,

@@ -96,6 +96,8 @@ struct Noted {
     hung_up: bool,
     /// Its timer entry was used up.
     disarmed: bool,
+    /// Its place in the queue for the application was used up.
+    dequeued: bool,
 }
 
 enum Item {
@@ -227,6 +229,7 @@ impl Crew {
         let mut state = self.state();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
+                state.quit = true;
                 self.follow.notify_all();
                 return Work::Over;
             }
@@ -258,11 +261,18 @@ impl Crew {
     }
 
     fn take(&self, state: &mut State) -> Option<Work> {
-        if state.inside < self.context.settings.threads
+        // All that wait, not one: an entry whose connection has gone meanwhile must not make this
+        // thread poll while others could enter.
+        while state.inside < self.context.settings.threads
             && let Some(token) = state.waiting.pop_front()
-            && let Some(conn) = state.check_out(token)
         {
-            return Some(Work::Serve(token, conn));
+            if let Some(mut conn) = state.check_out(token) {
+                conn.queued = false;
+                return Some(Work::Serve(token, conn));
+            }
+            if let Some(Slot::Out(noted)) = state.slots.get_mut(token) {
+                noted.dequeued = true;
+            }
         }
         while let Some(item) = state.pending.pop_front() {
             match item {
@@ -399,11 +409,13 @@ impl Crew {
                 if noted.disarmed {
                     conn.armed = 0;
                 }
+                conn.queued &= !noted.dequeued;
                 noted.readable || noted.writable
             }
             _ => false,
         };
-        let ready = conn.wants_in;
+        let ready = conn.wants_in && !conn.queued;
+        conn.queued |= ready;
         let sooner = state.arm(token, &mut conn);
         if let Some(slot) = state.slots.get_mut(token) {
             *slot = Slot::Here(conn);
@@ -434,6 +446,21 @@ impl Crew {
         }
         drop(state);
         self.follow.notify_all();
+    }
+
+    /// The same for a thread that has gone by itself. Between its last look and now it could
+    /// neither be woken nor be replaced: if nobody polls because of that, somebody is hired now.
+    pub fn depart(self: &Arc<Self>, index: usize) {
+        self.dismiss(index);
+        let mut state = self.state();
+        if !state.quit
+            && !state.leading
+            && state.idle == 0
+            && let Some(index) = state.hire()
+        {
+            drop(state);
+            threads::start(self, index);
+        }
     }
 
     /// Connections that could be closed without taking anything from anybody, at most `most`.
