@@ -93,6 +93,8 @@ pub struct Conn {
     pub peer: Option<IpAddr>,
     /// What the peer says about its own client is believed.
     pub trusted: bool,
+    /// The ends as the sockets say them, once a request said otherwise.
+    pub sockets: Option<Box<Endpoint>>,
     /// It waits for a thread that may enter the application.
     pub wants_in: bool,
     /// It stands in the queue for that.
@@ -143,6 +145,7 @@ impl Conn {
             endpoint,
             peer: peer.map(|peer| peer.ip().to_canonical()),
             trusted,
+            sockets: None,
             wants_in: false,
             queued: false,
             readable: true,
@@ -182,6 +185,6 @@ fn endpoint(peer: Option<SocketAddr>, local: &Address) -> Endpoint {
         remote_port: peer.map(|peer| peer.port()),
         server_name,
         server_port,
-        script_name: String::new(),
+        ..Endpoint::default()
     }
 }
