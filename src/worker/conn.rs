@@ -93,8 +93,12 @@ pub struct Conn {
     pub peer: Option<IpAddr>,
     /// What the peer says about its own client is believed.
     pub trusted: bool,
+    /// The ends as the sockets say them, once a request said otherwise.
+    pub sockets: Option<Box<Endpoint>>,
     /// It waits for a thread that may enter the application.
     pub wants_in: bool,
+    /// It stands in the queue for that.
+    pub queued: bool,
     /// There may be something to read.
     pub readable: bool,
     /// `input` may hold something the protocol has not seen.
@@ -143,7 +147,9 @@ impl Conn {
             endpoint,
             peer: peer.map(|peer| peer.ip().to_canonical()),
             trusted,
+            sockets: None,
             wants_in: false,
+            queued: false,
             readable: true,
             undigested: false,
             hung_up: false,
@@ -191,6 +197,6 @@ fn endpoint(peer: Option<SocketAddr>, local: &Address) -> Endpoint {
         remote_port: peer.map(|peer| peer.port()),
         server_name,
         server_port,
-        script_name: String::new(),
+        ..Endpoint::default()
     }
 }

@@ -69,8 +69,11 @@ fn too_slow(conn: &Conn, settings: &WorkerSettings, now_ms: u64) -> bool {
     elapsed > millis(grace) && conn.body.len().saturating_mul(1000) / elapsed.max(1) < rate
 }
 
-/// The deadline has passed.
+/// The deadline has passed. (Or it had, and another thread moved it before this one came.)
 pub fn expire(hand: &mut Hand<'_>, conn: &mut Conn) {
+    if conn.deadline == 0 || conn.deadline > hand.stamp.tick() {
+        return;
+    }
     match conn.waiting {
         Waiting::Head if conn.http.phase() == Phase::Head || matches!(conn.stage, Stage::Announcing) => {
             refuse::timed_out(hand, conn, "The request head did not arrive in time");

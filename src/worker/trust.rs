@@ -1,18 +1,27 @@
-//! What is believed of what a peer says about its own client? Scheme, mount prefix, server name.
+//! What is believed of what a peer says about its own client? Scheme, mount prefix, server name,
+//! and, where the operator asked for it, address, host and port.
 //!
 //! Must not know: how fields are parsed.
 //!
-//! Invariant: an untrusted peer's request leaves the endpoint as the sockets say it.
+//! Invariants:
+//! 1. An untrusted peer's request leaves the endpoint as the sockets say it.
+//! 2. What one request said is forgotten before the next one on the connection is looked at.
+//! 3. Two words that contradict each other are refused, never chosen from.
 
 use super::conn::Conn;
-use super::settings::WorkerSettings;
+use super::settings::{Said, WorkerSettings};
+use crate::door::Endpoint;
 use crate::http::error::{Refusal, RefusalKind};
-use crate::http::forwarded;
-use crate::http::head::Known;
+use crate::http::forwarded::{self, Hop};
+use crate::http::head::{Head, Known};
+use crate::http::host;
 use crate::http::target::percent_decode;
 
 /// Fills in the endpoint for the request whose head is `bytes`.
 pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Result<(), Refusal> {
+    if let Some(sockets) = &conn.sockets {
+        conn.endpoint.clone_from(sockets);
+    }
     let head = conn.http.head();
     let source = head.source(bytes);
     let mut script_name = settings.script_name.as_bytes();
@@ -22,8 +31,8 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
             script_name = said;
         }
     }
-    if conn.endpoint.script_name.as_bytes() != script_name {
-        conn.endpoint.script_name = script_name.iter().map(|byte| char::from(*byte)).collect();
+    if conn.endpoint.script_name != script_name {
+        conn.endpoint.script_name = script_name.to_vec();
     }
     if !script_name.is_empty() {
         let mut decoded = Vec::new();
@@ -40,6 +49,96 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
             conn.endpoint.server_port = port;
         }
     }
+    if conn.trusted && settings.forwarding.is_any() {
+        if conn.sockets.is_none() {
+            let sockets = Endpoint { https: false, ..conn.endpoint.clone() };
+            conn.sockets = Some(Box::new(sockets));
+        }
+        believe(settings, &mut conn.endpoint, head, source)?;
+    }
+    Ok(())
+}
+
+/// What the operator asked to be believed.
+fn believe(
+    settings: &WorkerSettings,
+    endpoint: &mut Endpoint,
+    head: &Head,
+    bytes: &[u8],
+) -> Result<(), Refusal> {
+    let forwarding = &settings.forwarding;
+    let hop = match forwarding.client == Said::Forwarded || forwarding.host == Said::Forwarded {
+        true => forwarded::first_hop(head, bytes, &settings.trusted)?.unwrap_or_default(),
+        false => Hop::default(),
+    };
+    if let Some(proto) = &hop.proto {
+        endpoint.https = scheme(settings, head, bytes, proto)?;
+    }
+    let client = match forwarding.client {
+        Said::Nowhere => None,
+        Said::Own => forwarded::client(head, bytes, &settings.trusted),
+        Said::Forwarded => hop.client,
+    };
+    if let Some(client) = client {
+        endpoint.remote_addr = client.to_string();
+        endpoint.remote_port = None;
+    }
+    let said = match forwarding.host {
+        Said::Nowhere => None,
+        Said::Own => forwarded::forwarded_host(head, bytes)?,
+        Said::Forwarded => hop.host.as_deref(),
+    };
+    let port = if forwarding.port { forwarded::forwarded_port(head, bytes)? } else { None };
+    name(endpoint, said, port)?;
+    if forwarding.prefix
+        && let Some(prefix) = forwarded::prefix(head, bytes)?
+    {
+        endpoint.outer = prefix.to_vec();
+    }
+    Ok(())
+}
+
+/// Forwarded's `proto`, held against what the scheme headers say.
+fn scheme(settings: &WorkerSettings, head: &Head, bytes: &[u8], proto: &[u8]) -> Result<bool, Refusal> {
+    let https = proto.eq_ignore_ascii_case(b"https");
+    if !https && !proto.eq_ignore_ascii_case(b"http") {
+        return Err(Refusal::quoting(RefusalKind::Forwarded, proto));
+    }
+    match forwarded::scheme(head, bytes, &settings.scheme_headers)? {
+        Some(said) if said != https => Err(RefusalKind::SchemeConflict.into()),
+        _ => Ok(https),
+    }
+}
+
+/// Takes over the host and port the client asked for.
+fn name(endpoint: &mut Endpoint, said: Option<&[u8]>, port: Option<u16>) -> Result<(), Refusal> {
+    let Some(said) = said else {
+        if let Some(port) = port {
+            endpoint.server_port = port.to_string();
+        }
+        return Ok(());
+    };
+    let invalid = || Refusal::quoting(RefusalKind::Forwarded, said);
+    let (bare, digits) = host::split(said).ok_or_else(invalid)?;
+    let digits = digits.filter(|digits| !digits.is_empty()).map(|digits| String::from_utf8_lossy(digits));
+    if let (Some(digits), Some(port)) = (&digits, port)
+        && digits.parse() != Ok(port)
+    {
+        return Err(invalid());
+    }
+    let usual = if endpoint.https { 443 } else { 80 };
+    let mut full = said.to_vec();
+    if digits.is_none()
+        && let Some(port) = port.filter(|port| *port != usual)
+    {
+        full = [bare, format!(":{port}").as_bytes()].concat();
+    }
+    endpoint.server_port = match digits {
+        Some(digits) => digits.into_owned(),
+        None => port.unwrap_or(usual).to_string(),
+    };
+    endpoint.server_name = String::from_utf8_lossy(bare).into_owned();
+    endpoint.host = Some(full);
     Ok(())
 }
 
