@@ -156,7 +156,9 @@ impl Hands<'_> {
                     let pid = std::process::id();
                     tracing::info!(target: "rwsgi", "Booting worker with pid: {pid}");
                     seat.row.enter(pid.cast_signed());
-                    (settings.worker.0)(seat)
+                    let code = (settings.worker.0)(seat);
+                    tracing::info!(target: "rwsgi", "Worker exiting (pid: {pid})");
+                    code
                 };
                 child::live(runtime, &settings, held, Role { name: "worker", master }, seat, life)
             }
@@ -387,14 +389,8 @@ impl Hands<'_> {
 
     fn raise_deadline(&self, slot: usize, pid: i32, thread: usize, sequence: u64, age: std::time::Duration) {
         let Some(row) = self.rows.get(slot) else { return };
-        let running = row.running(thread).filter(|running| running.sequence == sequence);
-        let line = running.as_ref().map_or(String::new(), |running| running.line.escape_ascii().to_string());
-        let thread_id = running.map_or(0, |running| running.thread_id);
-        tracing::error!(
-            target: "rwsgi",
-            "WORKER TIMEOUT (pid:{pid}): \"{line}\" got no further for {:.1} s in thread {thread} (tid:{thread_id})",
-            age.as_secs_f32()
-        );
+        // The worker's watchdog logs it, with the stack that only it can see.
+        tracing::debug!(target: "rwsgi", "Thread {thread} of worker (pid:{pid}) got no further for {age:?}");
         row.raise_deadline(thread, sequence);
         self.ledger.count_overdue();
         send(pid, Signal::Urg);

@@ -362,6 +362,12 @@ impl Row {
         self.line(thread)[line::PROGRESS].store(0, Ordering::Release);
     }
 
+    /// Whether the request the thread had last was marked as over its deadline.
+    pub fn was_raised(&self, thread: usize) -> bool {
+        let words = self.line(thread);
+        words[line::RAISED].load(Ordering::Acquire) == words[line::SEQUENCE].load(Ordering::Relaxed)
+    }
+
     /// Counts a finished exchange.
     #[inline]
     pub fn count(&self, thread: usize, finished: &Finished<'_>) {

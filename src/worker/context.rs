@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::refuse::Complaints;
+use super::reply::KeptFields;
 use super::settings::WorkerSettings;
 use super::spool::Spool;
 use crate::door::{App, Runtime};
@@ -78,7 +79,7 @@ impl Context {
     }
 
     /// Keeps the response fields the access log will ask for.
-    pub fn note_fields(&self, head: &ResponseHead, kept: &mut Vec<(Box<[u8]>, Box<[u8]>)>) {
+    pub fn note_fields(&self, head: &ResponseHead, kept: &mut KeptFields) {
         let Some(access) = &self.access else { return };
         let wanted = &access.needs().response_fields;
         if wanted.is_empty() {

@@ -21,6 +21,9 @@ use crate::http::response::{
     encode_chunk_start, encode_head, encode_interim,
 };
 
+/// Names and values of response fields, kept for the access log.
+pub type KeptFields = Vec<(Box<[u8]>, Box<[u8]>)>;
+
 /// One reply as far as it has come.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -43,7 +46,7 @@ pub struct Reply {
     /// Environ values for the access log.
     pub environ: Vec<Option<String>>,
     /// Response fields for the access log.
-    pub fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub fields: KeptFields,
 }
 
 /// How a reply ended.
