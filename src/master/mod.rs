@@ -103,7 +103,7 @@ fn start<'a>(
         era,
         candidate: None,
         rows: Vec::new(),
-        ledger: Ledger::new(Moment::now()).map_err(|error| format!("mmap: {error}"))?,
+        ledger: Ledger::new(Moment::now(), clock::unix_ms()).map_err(|error| format!("mmap: {error}"))?,
         aide: None,
         bells: Vec::new(),
         lifeline,

@@ -190,9 +190,11 @@ impl Seconds {
         Seconds::Whole(number)
     }
 
+    /// Counted from the start, not from now: the same at every look, whatever the wall clock does.
     fn of_epoch(report: &Report, at: Moment) -> Seconds {
-        let ago = u64::try_from(report.now.since(at).as_millis()).unwrap_or(u64::MAX);
-        Seconds::Millis(report.unix_ms.saturating_sub(ago))
+        let account = &report.account;
+        let after = u64::try_from(at.since(account.started).as_millis()).unwrap_or(u64::MAX);
+        Seconds::Millis(account.started_unix_ms.saturating_add(after))
     }
 }
 

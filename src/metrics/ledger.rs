@@ -21,6 +21,7 @@ const STARTED: usize = 3;
 const RELOADED: usize = 4;
 const RELOADS_FAILED: usize = 5;
 const OVERDUE: usize = 6;
+const STARTED_UNIX: usize = 7;
 const ENDS: usize = 8;
 const WORDS: usize = ENDS + End::NAMES.len();
 
@@ -80,10 +81,11 @@ impl End {
 pub struct Ledger(Arc<SharedWords>);
 
 impl Ledger {
-    /// Maps an empty page.
-    pub fn new(now: Moment) -> io::Result<Ledger> {
+    /// Maps an empty page. `unix_ms` is `now` by the wall clock, in milliseconds since the epoch.
+    pub fn new(now: Moment, unix_ms: u64) -> io::Result<Ledger> {
         let ledger = Ledger(Arc::new(SharedWords::new(WORDS)?));
         ledger.word(STARTED).store(now.0, Ordering::Relaxed);
+        ledger.word(STARTED_UNIX).store(unix_ms, Ordering::Relaxed);
         Ok(ledger)
     }
 
@@ -126,6 +128,7 @@ impl Ledger {
             generation: load(GENERATION) as u32,
             wanted: load(WANTED),
             started: Moment(load(STARTED)),
+            started_unix_ms: load(STARTED_UNIX),
             reloads: load(RELOADED),
             reloads_failed: load(RELOADS_FAILED),
             overdue: load(OVERDUE),
@@ -145,6 +148,8 @@ pub struct Account {
     pub wanted: u64,
     /// When the master started.
     pub started: Moment,
+    /// The same in milliseconds since the epoch.
+    pub started_unix_ms: u64,
     /// Reloads that took over.
     pub reloads: u64,
     /// Reloads that did not.
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let ledger = Ledger::new(Moment(5)).unwrap();
+        let ledger = Ledger::new(Moment(5), 9).unwrap();
         let handle = ledger.clone();
         ledger.set_generation(3, 4);
         ledger.count_reload(true);
@@ -175,6 +180,6 @@ mod tests {
         assert_eq!((seen.ends[0], seen.ends[End::NAMES.len() - 1], seen.ends[4]), (1, 1, 0));
         ledger.stop();
         assert_eq!(handle.read().course, Course::Stopping);
-        assert_eq!(handle.read().started, Moment(5));
+        assert_eq!((handle.read().started, handle.read().started_unix_ms), (Moment(5), 9));
     }
 }

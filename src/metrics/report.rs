@@ -12,8 +12,6 @@ use crate::system::clock::Moment;
 pub struct Report {
     /// When it was gathered.
     pub now: Moment,
-    /// The same by the wall clock, in milliseconds since the epoch.
-    pub unix_ms: u64,
     /// The master's process id.
     pub master: i32,
     /// The master's resident bytes, where the kernel tells.

@@ -25,14 +25,13 @@ pub fn sample() -> Report {
     rows[0].count_late(Late::Head);
     rows[1].set_state(State::Draining, Moment(2_000));
     rows[2].vacate();
-    let ledger = Ledger::new(Moment(500)).unwrap();
+    let ledger = Ledger::new(Moment(500), 1_795_142_886_750).unwrap();
     ledger.set_generation(2, 1);
     ledger.count_reload(true);
     ledger.count_end(crate::metrics::ledger::End::Reload);
     let slot = |(number, row): (usize, &Row)| Slot { number, row: row.snapshot(), resident: Some(1 << 20) };
     Report {
         now: Moment(5_000),
-        unix_ms: 1_795_142_891_250,
         master: 99,
         resident: Some(2 << 20),
         account: ledger.read(),

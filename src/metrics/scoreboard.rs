@@ -10,6 +10,10 @@
 //! 4. An idle worker writes nothing.
 //! 5. Counters outlive the worker that counted: the next one in the slot counts on.
 
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -18,6 +22,7 @@ use super::counters::{self, bump};
 pub use super::counters::{Finished, Totals};
 use crate::system::clock::Moment;
 use crate::system::raw::{SharedWords, thread_id};
+pub use snapshot::{Running, Snapshot};
 
 /// Threads beyond this share no line of their own: a worker may not have more.
 pub const MAX_THREADS: usize = 64;
@@ -375,64 +380,6 @@ impl Row {
     }
 }
 
-/// One row at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// What the worker is about.
-    pub state: State,
-    /// Its process id, 0 before it has entered.
-    pub pid: i32,
-    /// Its generation.
-    pub generation: u32,
-    /// It asks to be replaced.
-    pub wants_retire: bool,
-    /// When it was forked.
-    pub spawned: Moment,
-    /// When it began to serve; zero before.
-    pub booted: Moment,
-    /// When its loop last went round.
-    pub heartbeat: Moment,
-    /// Its threads, with the one that only keeps sockets going where it has several.
-    pub threads: usize,
-    /// Connections open.
-    pub connections: u64,
-    /// How many of them wait, by [`Waits::ALL`]; the others are with a thread.
-    pub waiting: [u64; Waits::ALL.len()],
-    /// Connections ever accepted in this slot.
-    pub accepted: u64,
-    /// Deadlines ever passed in this slot, by [`Late::NAMES`].
-    pub late: [u64; Late::NAMES.len()],
-    /// Requests ever refused in this slot, by the writer's numbers.
-    pub refused: [u64; REFUSALS],
-    /// Sums of its threads, and of the workers before it.
-    pub totals: Totals,
-    /// The requests inside the application.
-    pub running: Vec<Running>,
-}
-
-/// A request inside the application.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
-    /// Index of the thread in its worker.
-    pub thread: usize,
-    /// Which request of that thread.
-    pub sequence: u64,
-    /// When the application was called.
-    pub started: Moment,
-    /// When it last got on.
-    pub progress: Moment,
-    /// No deadline applies.
-    pub exempt: bool,
-    /// The master has marked it as over its deadline.
-    pub raised: bool,
-    /// The kernel's id of the thread.
-    pub thread_id: u32,
-    /// The interpreter's id of the thread.
-    pub ident: u64,
-    /// Beginning of the request line, as the peer sent it: escape before showing.
-    pub line: Vec<u8>,
-}
-
 #[inline]
 fn write_text(words: &[AtomicU64], text: &[u8]) {
     let text = &text[..text.len().min(LINE_BYTES)];
@@ -468,7 +415,3 @@ fn read_text(words: &[AtomicU64]) -> Vec<u8> {
     }
     Vec::new()
 }
-
-#[cfg(test)]
-#[path = "scoreboard_tests.rs"]
-mod tests;

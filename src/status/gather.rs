@@ -4,7 +4,6 @@
 //! can wait for one.
 
 use std::os::fd::AsFd;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::http::error::RefusalKind;
 use crate::metrics::report::{Queue, Report, Slot};
@@ -18,7 +17,6 @@ use crate::system::raw;
 pub fn report(desk: &Desk) -> Report {
     Report {
         now: Moment::now(),
-        unix_ms: unix_ms(),
         master: desk.master,
         resident: resident(desk.master),
         account: desk.ledger.read(),
@@ -26,12 +24,6 @@ pub fn report(desk: &Desk) -> Report {
         queues: desk.watched.iter().filter_map(queue).collect(),
         refusals: RefusalKind::ALL.iter().map(|kind| kind.as_str()).collect(),
     }
-}
-
-/// The wall clock in milliseconds since the epoch.
-pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn slot((number, row): (usize, &Row)) -> Slot {
@@ -68,7 +60,7 @@ mod tests {
         row.set_state(State::Serving, Moment::now());
         let (lifeline, _hold) = Lifeline::new().unwrap();
         let rows = vec![row, Row::new(1).unwrap()];
-        let ledger = Ledger::new(Moment::now()).unwrap();
+        let ledger = Ledger::new(Moment::now(), 0).unwrap();
         let desk = Desk { listeners: vec![], watched: vec![], rows, ledger, lifeline, master: i32::MAX };
         let report = report(&desk);
         assert_eq!(report.count(State::Serving), 1);

@@ -25,7 +25,7 @@ use crate::http::date;
 use crate::http::encode;
 use crate::http::limits::{Limits, Policy};
 use crate::metrics::seat::Desk;
-use crate::system::clock::Moment;
+use crate::system::clock::{self, Moment};
 
 /// For a whole request.
 const ASKING: Duration = Duration::from_secs(5);
@@ -158,13 +158,13 @@ impl Peer {
         let head = self.http.head();
         let page = Page::of(head, head.source(bytes));
         let answer = answer::answer(page, &|| gather::report(desk));
-        let now = gather::unix_ms() / 1_000;
-        answer.encode(&mut self.output, head, &date::format(now), SERVER);
+        let now = date::format(clock::unix_ms() / 1_000);
+        answer.encode(&mut self.output, head, &now, SERVER);
         self.http.close();
     }
 
     fn refuse(&mut self, status: u16, text: &str) {
-        let now = date::format(gather::unix_ms() / 1_000);
+        let now = date::format(clock::unix_ms() / 1_000);
         let is_head = self.http.head().is_head;
         encode::refusal(&mut self.output, status, text, &now, SERVER, is_head);
         self.http.close();

@@ -24,6 +24,7 @@ mod run;
 pub mod settings;
 mod spool;
 mod stamp;
+mod tally;
 mod threads;
 mod timers;
 mod transport;

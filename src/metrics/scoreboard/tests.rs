@@ -1,4 +1,4 @@
-//! A row as its writer and its readers see it.
+//! Rows read by one side while the other writes, and figures no worker should write.
 
 use super::*;
 use std::sync::atomic::AtomicBool;
