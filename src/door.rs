@@ -14,6 +14,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::http::head::Head;
 use crate::http::response::{HeadError, ResponseHead};
@@ -133,6 +134,10 @@ pub struct Exchange<'a> {
     pub endpoint: &'a Endpoint,
     /// The decoded request body; taken by the application side.
     pub body: Body<'a>,
+    /// Its id, visible ASCII; empty where ids are not wanted.
+    pub request_id: &'a str,
+    /// How long it had waited before it reached this server, where a trusted peer said so.
+    pub queued: Option<Duration>,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
     /// Index of the thread that runs it.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::cli::Invocation;
 use crate::config::types::{
-    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    AccessJson, BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
+    WorkerClass,
 };
 use crate::config::{Config, exit};
 use crate::door::{AppSpec, Runtime};
@@ -259,7 +260,9 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         },
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
-        access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
+        access: target(&config.accesslog).map(|target| access_log(config, target)),
+        request_id: config.request_id,
+        slow_request: config.slow_request,
     })
 }
 
@@ -276,6 +279,21 @@ fn said(by: ForwardedBy) -> Said {
         ForwardedBy::Own => Said::Own,
         ForwardedBy::Standard => Said::Forwarded,
     }
+}
+
+fn access_log(config: &Config, target: log::Target) -> log::AccessSettings {
+    let json = |names| log::Layout::Json {
+        names,
+        request: config.access_log_request_headers.clone(),
+        response: config.access_log_response_headers.clone(),
+    };
+    let layout = match (config.access_log_json, config.access_log_format.as_str()) {
+        (AccessJson::Ecs, _) | (AccessJson::Off, "ecs") => json(log::Names::Ecs),
+        (AccessJson::On, _) | (AccessJson::Off, "json") => json(log::Names::Own),
+        (AccessJson::Off, format) => log::Layout::Text(format.to_owned()),
+    };
+    let (skip, sample) = (config.access_log_skip.clone(), config.access_log_sample);
+    log::AccessSettings { layout, target, skip, sample }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -17,7 +17,8 @@ use super::origin::Origin;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    AccessJson, BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
+    WorkerClass,
 };
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
@@ -164,6 +165,20 @@ pub struct Config {
     pub accesslog: LogTarget,
     /// Its format, not yet compiled.
     pub access_log_format: String,
+    /// Whether it is JSON.
+    pub access_log_json: AccessJson,
+    /// Request headers a JSON access log shows.
+    pub access_log_request_headers: Vec<String>,
+    /// Response headers a JSON access log shows.
+    pub access_log_response_headers: Vec<String>,
+    /// Paths without access log lines.
+    pub access_log_skip: Vec<String>,
+    /// One in so many requests gets an access log line; at least 1.
+    pub access_log_sample: u64,
+    /// Time from which a request is slow.
+    pub slow_request: Option<Duration>,
+    /// Requests have ids.
+    pub request_id: bool,
     /// Where the error log goes.
     pub errorlog: LogTarget,
     /// Its least severe line.
@@ -256,6 +271,13 @@ impl Config {
             proc_name: field(&sheet, "proc_name")?,
             accesslog: field(&sheet, "accesslog")?,
             access_log_format: field(&sheet, "access_log_format")?,
+            access_log_json: field(&sheet, "access_log_json")?,
+            access_log_request_headers: field(&sheet, "access_log_request_headers")?,
+            access_log_response_headers: field(&sheet, "access_log_response_headers")?,
+            access_log_skip: field(&sheet, "access_log_skip")?,
+            access_log_sample: field(&sheet, "access_log_sample")?,
+            slow_request: field(&sheet, "slow_request")?,
+            request_id: field(&sheet, "request_id")?,
             errorlog: field(&sheet, "errorlog")?,
             loglevel: field(&sheet, "loglevel")?,
             capture_output: field(&sheet, "capture_output")?,

@@ -16,6 +16,7 @@ mod crew;
 mod deadlines;
 mod hand;
 mod listeners;
+mod marks;
 mod orders;
 mod output;
 mod refuse;

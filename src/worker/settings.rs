@@ -10,7 +10,7 @@ use crate::door::AppSpec;
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
-use crate::log::Target;
+use crate::log::AccessSettings;
 
 /// What trusted peers are believed about their clients, apart from the scheme. Each has to be
 /// asked for: a proxy that does not set a field itself passes on what its client made up.
@@ -96,6 +96,10 @@ pub struct WorkerSettings {
     pub proxy_allowed: AddrSet,
     /// The Server header's value; empty: none.
     pub server_header: Vec<u8>,
-    /// The access log's format and target.
-    pub access: Option<(String, Target)>,
+    /// The access log.
+    pub access: Option<AccessSettings>,
+    /// Requests have ids, told to the application, the client and the log.
+    pub request_id: bool,
+    /// Requests that take longer are told to the error log, with where their time went.
+    pub slow_request: Option<Duration>,
 }
