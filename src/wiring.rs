@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use crate::cli::Invocation;
 use crate::config::types::{
-    AccessJson, BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
-    WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
 use crate::door::{AppSpec, Runtime};
@@ -287,10 +286,12 @@ fn access_log(config: &Config, target: log::Target) -> log::AccessSettings {
         request: config.access_log_request_headers.clone(),
         response: config.access_log_response_headers.clone(),
     };
-    let layout = match (config.access_log_json, config.access_log_format.as_str()) {
-        (AccessJson::Ecs, _) | (AccessJson::Off, "ecs") => json(log::Names::Ecs),
-        (AccessJson::On, _) | (AccessJson::Off, "json") => json(log::Names::Own),
-        (AccessJson::Off, format) => log::Layout::Text(format.to_owned()),
+    let layout = match config.access_log_format.as_str() {
+        _ if config.access_log_ecs => json(log::Names::Ecs),
+        _ if config.access_log_json => json(log::Names::Own),
+        "ecs" => json(log::Names::Ecs),
+        "json" => json(log::Names::Own),
+        format => log::Layout::Text(format.to_owned()),
     };
     let (skip, sample) = (config.access_log_skip.clone(), config.access_log_sample);
     log::AccessSettings { layout, target, skip, sample }

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use super::target::AppTarget;
 use super::types::{
-    AccessJson, BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
-    WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use super::value::Value;
 
@@ -196,17 +195,6 @@ impl Field for ForwardedBy {
             Value::Choice("off") => Some(ForwardedBy::Off),
             Value::Choice("x-forwarded-for" | "x-forwarded-host") => Some(ForwardedBy::Own),
             Value::Choice("forwarded") => Some(ForwardedBy::Standard),
-            _ => None,
-        }
-    }
-}
-
-impl Field for AccessJson {
-    fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::Choice("off") => Some(AccessJson::Off),
-            Value::Choice("on") => Some(AccessJson::On),
-            Value::Choice("ecs") => Some(AccessJson::Ecs),
             _ => None,
         }
     }

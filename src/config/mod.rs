@@ -32,6 +32,4 @@ pub use error::ConfigError;
 pub use origin::Origin;
 pub use resolve::Config;
 pub use target::AppTarget;
-pub use types::{
-    AccessJson, BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
-};
+pub use types::{BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass};

@@ -17,8 +17,7 @@ use super::origin::Origin;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
 use super::types::{
-    AccessJson, BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
-    WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
@@ -166,7 +165,9 @@ pub struct Config {
     /// Its format, not yet compiled.
     pub access_log_format: String,
     /// Whether it is JSON.
-    pub access_log_json: AccessJson,
+    pub access_log_json: bool,
+    /// Whether it is JSON under the names of the Elastic Common Schema.
+    pub access_log_ecs: bool,
     /// Request headers a JSON access log shows.
     pub access_log_request_headers: Vec<String>,
     /// Response headers a JSON access log shows.
@@ -272,6 +273,7 @@ impl Config {
             accesslog: field(&sheet, "accesslog")?,
             access_log_format: field(&sheet, "access_log_format")?,
             access_log_json: field(&sheet, "access_log_json")?,
+            access_log_ecs: field(&sheet, "access_log_ecs")?,
             access_log_request_headers: field(&sheet, "access_log_request_headers")?,
             access_log_response_headers: field(&sheet, "access_log_response_headers")?,
             access_log_skip: field(&sheet, "access_log_skip")?,

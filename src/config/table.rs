@@ -396,20 +396,19 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--access-logformat"])
         .example("%(h)s %(r)s %(s)s %(D)s")
         .help("Access log format. [Apache's combined]"),
-    Setting::ours(
-        Logging,
-        "access_log_json",
-        Kind::Choice(&["off", "on", "ecs"], &[("false", "off"), ("true", "on")]),
-        "off",
-    )
-    .flags(&["--access-log-json"])
-    .bare("on")
-    .example("ecs")
-    .help("Access log as JSON: off, on, ecs. [off; flag alone: on]")
-    .more(
-        "One object a line: times, sizes, request id, where the time went. `ecs`: under the names of the \
-         Elastic Common Schema. `access_log_format = \"json\"` and `\"ecs\"` say the same.",
-    ),
+    Setting::ours(Logging, "access_log_json", Kind::Flag, "false")
+        .flags(&["--access-log-json"])
+        .example("true")
+        .help("Write the access log as JSON.")
+        .more(
+            "One object a line: times, sizes, request id, where the time went. `access_log_format = \"json\"` \
+             says the same. See docs/metrics.md.",
+        ),
+    Setting::ours(Logging, "access_log_ecs", Kind::Flag, "false")
+        .flags(&["--access-log-ecs"])
+        .example("true")
+        .help("The same, with the names of the Elastic Common Schema.")
+        .more("`access_log_format = \"ecs\"` says the same."),
     Setting::ours(Logging, "access_log_request_headers", Kind::Words, "")
         .flags(&["--access-log-request-headers"])
         .example("x-tenant,accept-language")

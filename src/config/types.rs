@@ -94,17 +94,6 @@ pub enum ForwardedBy {
     Standard,
 }
 
-/// Whether, and under which names, the access log is JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccessJson {
-    /// It is text.
-    Off,
-    /// Under our names.
-    On,
-    /// Under those of the Elastic Common Schema.
-    Ecs,
-}
-
 /// Whether connections begin with a PROXY protocol header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyProtocol {

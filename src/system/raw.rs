@@ -253,6 +253,10 @@ pub(super) fn dispose(signal: i32, disposition: Disposition) -> io::Result<()> {
         Disposition::Default => libc::SIG_DFL,
         Disposition::Ignored => libc::SIG_IGN,
     };
+    // One at a time: handlers that interrupt each other pile up on the alternate stack, which a
+    // burst of different signals overflows where the processor's state is large.
+    // SAFETY: the mask is live and initialised.
+    unsafe { libc::sigfillset(&mut action.sa_mask) };
     // Restarting keeps the application's C libraries from seeing EINTR; poll and epoll_wait
     // are interrupted all the same.
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
