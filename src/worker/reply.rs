@@ -212,7 +212,9 @@ impl ReplySink<'_> {
 impl Sink for ReplySink<'_> {
     fn head(&mut self, head: &ResponseHead, length: Option<u64>) -> Result<(), HeadError> {
         head.permitted_for(&self.facts)?;
-        let made = dispose(&self.facts, head, length, self.closing);
+        // Asked again: the application may have taken long.
+        let closing = self.closing || self.context.is_draining();
+        let made = dispose(&self.facts, head, length, closing);
         self.stamp.refresh();
         let server = &self.context.settings.server_header;
         encode_head(self.output.buffer(), self.facts.version, head, &made, self.stamp.date(), server);
