@@ -92,7 +92,10 @@ impl App for PyApp {
             // not used here but through `shared`.
             unsafe { running.shared.open(out) };
             let driven = match self.begin(py, &mut running, exchange) {
-                Ok(()) => running.drive(py, &self.0),
+                Ok(()) => running.pump(py).unwrap_or_else(|error| {
+                    running.name(exchange);
+                    running.failed(py, &self.0, &error)
+                }),
                 Err(error) => running.failed(py, &self.0, &error),
             };
             match driven {
@@ -107,7 +110,7 @@ impl App for PyApp {
                     Step::Failed
                 }
                 Driven::Parked => {
-                    running.shared.shut();
+                    running.shared.shut(py);
                     running.name(exchange);
                     Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
                 }
@@ -254,7 +257,6 @@ impl Running {
     fn complete(&mut self, py: Python<'_>) -> PyResult<Driven> {
         self.must_have_started()?;
         let lazily = self.source.is_lazy();
-        // Unreachable only if a thread of the application is inside write(): its block comes last.
         let ended = self.shared.with_sink(py, |sink| {
             self.shared.send_head(sink, Some(0))?;
             if lazily {
@@ -291,7 +293,7 @@ impl Running {
         if let Some(starter) = self.starter.take() {
             retire(py, &starter);
         }
-        self.shared.reset();
+        self.shared.reset(py);
         inner.support.flush_errors(py);
     }
 }
@@ -353,7 +355,7 @@ impl Reply for PyReply {
             let driven = running.drive(py, &self.inner);
             match driven {
                 Driven::Parked => {
-                    running.shared.shut();
+                    running.shared.shut(py);
                     Resumed::Parked
                 }
                 Driven::Done => {
