@@ -16,7 +16,9 @@ use super::head_limits::HeadLimits;
 use super::origin::Origin;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
-use super::types::{BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass};
+use super::types::{
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+};
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
 #[derive(Debug, Clone, PartialEq)]

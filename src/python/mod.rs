@@ -11,11 +11,13 @@ mod blocks;
 mod environ;
 mod errors;
 mod exchange;
+mod guests;
 mod iterable;
 mod keys;
 mod object;
 mod runtime;
 mod start_response;
 mod support;
+mod watch;
 
 pub use runtime::PyRuntime;

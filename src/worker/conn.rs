@@ -113,6 +113,8 @@ pub struct Conn {
     pub waiting: Waiting,
     /// When it has waited long enough, in milliseconds; 0: never.
     pub deadline: u64,
+    /// When an idle connection gives back the memory it keeps for the next request; 0: not now.
+    pub rest_at: u64,
     /// `Output::total` when the write deadline was last set.
     pub sent_then: u64,
     /// The earliest entry in the timers; 0: none.
@@ -155,10 +157,20 @@ impl Conn {
             requests: 0,
             waiting: Waiting::Nothing,
             deadline: 0,
+            rest_at: 0,
             sent_then: 0,
             armed: 0,
             body_began: 0,
             started: 0,
+        }
+    }
+
+    /// When it has to be looked at next; 0: never.
+    pub fn due(&self) -> u64 {
+        match (self.deadline, self.rest_at) {
+            (0, rest) => rest,
+            (deadline, 0) => deadline,
+            (deadline, rest) => deadline.min(rest),
         }
     }
 

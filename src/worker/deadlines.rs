@@ -15,6 +15,9 @@ use super::refuse;
 use super::settings::WorkerSettings;
 use crate::http::connection::Phase;
 
+/// A connection that was idle for so long is not in the middle of a burst of requests.
+const REST_MS: u64 = 500;
+
 /// Sets the deadline for what the connection now waits for.
 pub fn set(conn: &mut Conn, settings: &WorkerSettings, now_ms: u64) {
     let waiting = waiting(conn);
@@ -37,6 +40,7 @@ pub fn set(conn: &mut Conn, settings: &WorkerSettings, now_ms: u64) {
         Waiting::Linger => Some(settings.linger_timeout),
     };
     conn.deadline = span.map_or(0, |span| now_ms + millis(span));
+    conn.rest_at = if waiting == Waiting::Idle { now_ms + REST_MS } else { 0 };
     if waiting == Waiting::Body && too_slow(conn, settings, now_ms) {
         conn.deadline = now_ms;
     }

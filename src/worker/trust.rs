@@ -44,7 +44,10 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
     }
     if conn.peer.is_none() {
         let host = head.of_kind(source, Known::Host).next().unwrap_or_default();
-        name_server(&mut conn.endpoint, host);
+        if let Some((name, port)) = destination(host, conn.endpoint.https) {
+            conn.endpoint.server_name = name;
+            conn.endpoint.server_port = port;
+        }
     }
     if conn.trusted && settings.forwarding.is_any() {
         if conn.sockets.is_none() {
@@ -140,19 +143,35 @@ fn name(endpoint: &mut Endpoint, said: Option<&[u8]>, port: Option<u16>) -> Resu
 }
 
 /// A unix socket has no name or port of its own: the client says where it meant to go.
-fn name_server(endpoint: &mut Endpoint, host: &[u8]) {
-    if host.is_empty() {
-        return;
-    }
+fn destination(host: &[u8], https: bool) -> Option<(String, String)> {
     let text = String::from_utf8_lossy(host);
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
-        _ => (text.as_ref(), if endpoint.https { "443" } else { "80" }),
-    };
-    if endpoint.server_name != name {
-        endpoint.server_name = name.to_owned();
+    let default = if https { "443" } else { "80" };
+    match text.rsplit_once(':') {
+        _ if text.is_empty() => None,
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((name.to_owned(), port.to_owned()))
+        }
+        _ => Some((text.into_owned(), default.to_owned())),
     }
-    if endpoint.server_port != port {
-        endpoint.server_port = port.to_owned();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::destination;
+
+    #[test]
+    fn host_says_where_a_client_of_a_unix_socket_meant_to_go() {
+        let cases = [
+            ("a.test", false, Some(("a.test", "80"))),
+            ("a.test", true, Some(("a.test", "443"))),
+            ("a.test:8080", true, Some(("a.test", "8080"))),
+            ("[::1]", false, Some(("[::1]", "80"))),
+            ("[::1]:81", false, Some(("[::1]", "81"))),
+            ("", false, None),
+        ];
+        for (host, https, wanted) in cases {
+            let found = destination(host.as_bytes(), https);
+            assert_eq!(found, wanted.map(|(name, port)| (name.to_owned(), port.to_owned())), "{host}");
+        }
     }
 }
