@@ -118,6 +118,12 @@ def test_a_fork_in_the_application(server):
     serves(server)
 
 
+def test_a_forked_child_that_comes_back_is_ended(server):
+    assert get(server, "/fork-returns").body == b"parent"
+    server.log.wait("GET /fork-returns: the application forked, and its child")
+    serves(server)
+
+
 def test_a_subprocess_inherits_no_socket(server):
     assert "socket:" not in get(server, "/subprocess").text
 

@@ -23,7 +23,7 @@ use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::start_response::{StarterType, retire};
-use super::support::Support;
+use super::support::{self, Support};
 use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
 use crate::log;
 
@@ -122,6 +122,18 @@ impl App for PyApp {
     }
 }
 
+/// A child the application forked has come back from it. It holds the worker's connections, its
+/// listeners and its epoll: whatever it did from here on would be done twice.
+fn end_stray(request: &str) -> ! {
+    tracing::error!(
+        "Error handling request {request}: the application forked, and its child (pid: {}) came back; \
+         ended it. A child of os.fork has to end with os._exit",
+        std::process::id()
+    );
+    // SAFETY: ends the process without running anything of the worker's.
+    unsafe { libc::_exit(70) }
+}
+
 impl PyApp {
     /// Environ, the call, and the iterable it returned.
     fn begin(&self, py: Python<'_>, running: &mut Running, exchange: &mut Exchange<'_>) -> PyResult<()> {
@@ -143,6 +155,10 @@ impl PyApp {
             ))
         };
         running.starter = Some(starter);
+        if support::is_stray() {
+            running.name(exchange);
+            end_stray(&running.request);
+        }
         let Some(result) = result else {
             running.name(exchange);
             return Err(PyErr::fetch(py));
@@ -225,6 +241,9 @@ impl Running {
                     None => return self.complete(py),
                 },
             };
+            if support::is_stray() {
+                end_stray(&self.request);
+            }
             self.must_have_started()?;
             let bytes = &block.bytes()[offset..];
             let flow = self.shared.with_sink(py, |sink| {
