@@ -16,7 +16,7 @@ use super::errors;
 use super::guests;
 use super::object::Owned;
 use super::start_response::StarterType;
-use super::support::Support;
+use super::support::{self, Support};
 use super::watch::{self, Watch};
 use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
 
@@ -58,6 +58,7 @@ impl Runtime for PyRuntime {
     fn after_fork_child(&self) {
         // SAFETY: as above; the forking thread is the only one left.
         Python::attach(|_| unsafe { ffi::PyOS_AfterFork_Child() });
+        support::is_ours();
     }
 
     fn set_env(&self, name: &str, value: Option<&str>) {
