@@ -13,8 +13,12 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::ConfigError;
+use crate::config::sources::Variables;
+use crate::config::types::GunicornModule;
 use crate::http::head::Head;
 use crate::http::response::{HeadError, ResponseHead};
 
@@ -28,6 +32,16 @@ pub trait Runtime: Send + Sync {
     fn after_fork_child(&self);
     /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
     fn set_env(&self, name: &str, value: Option<&str>);
+    /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
+    /// `python:MODULE`.
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError>;
+    /// Makes a module `gunicorn` importable, or not.
+    fn provide_gunicorn(&self, when: GunicornModule);
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.

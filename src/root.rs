@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::{self, Invocation, Loaded, Readers};
-use crate::config::{Config, exit};
+use crate::config::{Config, ConfigError, exit};
 use crate::door::Runtime;
 use crate::master::{self, MasterSettings};
 use crate::wiring;
@@ -24,7 +24,7 @@ pub fn main(args: Vec<OsString>, runtime: Arc<dyn Runtime>) -> i32 {
     let executable = std::env::var_os(EXECUTABLE).map(PathBuf::from);
     runtime.set_env(EXECUTABLE, None);
     let invocation = Invocation::of_process(args);
-    match cli::load(&invocation, &Readers::of_process()) {
+    match load(&invocation, &*runtime) {
         Err(error) => {
             complain(&error.report());
             i32::from(error.exit)
@@ -37,6 +37,11 @@ pub fn main(args: Vec<OsString>, runtime: Arc<dyn Runtime>) -> i32 {
     }
 }
 
+fn load(invocation: &Invocation, runtime: &dyn Runtime) -> Result<Loaded, ConfigError> {
+    let python = |name: &str, module| runtime.read_configuration(name, &invocation.directory, module);
+    cli::load(invocation, &Readers::of_process(&python))
+}
+
 fn start(
     invocation: Invocation,
     config: Config,
@@ -47,10 +52,12 @@ fn start(
         say(&cli::print_config(config.rows()));
     }
     let started = wiring::Started { invocation, executable, runtime };
+    started.runtime.provide_gunicorn(config.gunicorn_module);
     if let Err(error) = wiring::Surroundings::of(&config, &started).enter() {
         complain(&format!("rwsgi: {error}"));
         return i32::from(exit::CONFIGURATION);
     }
+    warn(&config);
     if config.print_config || config.check_config {
         return check(&config, &started);
     }
@@ -66,10 +73,24 @@ fn start(
 
 /// Reads the configuration again, for HUP.
 fn reload(started: &wiring::Started) -> Result<MasterSettings, String> {
-    match cli::load(&started.invocation, &Readers::of_process()) {
-        Ok(Loaded::Run(config)) => wiring::master(&config, started),
+    match load(&started.invocation, &*started.runtime) {
+        Ok(Loaded::Run(config)) => {
+            warn(&config);
+            wiring::master(&config, started)
+        }
         Ok(Loaded::Print { .. }) => Err("the configuration asks to print something".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            if let Some(traceback) = &error.traceback {
+                tracing::error!("{traceback}");
+            }
+            Err(error.to_string())
+        }
+    }
+}
+
+fn warn(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
     }
 }
 

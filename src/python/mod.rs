@@ -8,6 +8,8 @@
 
 mod app;
 mod blocks;
+mod compat;
+mod conf_py;
 mod environ;
 mod errors;
 mod exchange;

@@ -4,6 +4,7 @@
 //!
 //! Invariant: every method leaves no Python exception pending and no panic unwinds through Python.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -16,6 +17,10 @@ use super::errors;
 use super::object::Owned;
 use super::start_response::StarterType;
 use super::support::Support;
+use super::{compat, conf_py};
+use crate::config::ConfigError;
+use crate::config::sources::Variables;
+use crate::config::types::GunicornModule;
 use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
 
 /// The interpreter this process lives in.
@@ -66,6 +71,23 @@ impl Runtime for PyRuntime {
                 });
             if let Err(error) = changed {
                 tracing::error!("Cannot set the environment variable {name}: {error}");
+            }
+        });
+    }
+
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError> {
+        Python::attach(|py| conf_py::read(py, name, start, module))
+    }
+
+    fn provide_gunicorn(&self, when: GunicornModule) {
+        Python::attach(|py| {
+            if let Err(error) = compat::provide(py, when) {
+                tracing::error!("Cannot provide a module gunicorn: {error}");
             }
         });
     }

@@ -1,0 +1,53 @@
+//! Which Python modules does the server bring along? Their texts, and how they become importable.
+//!
+//! Must not know: what is in them.
+//!
+//! Invariant: a module of these names that is installed is never shadowed, unless it is asked for.
+
+use std::ffi::CString;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyModule};
+
+use crate::config::types::GunicornModule;
+
+/// Module, whether it is a package, text.
+const SOURCES: &[(&str, bool, &str)] = &[
+    ("_rwsgi", true, include_str!("compat/_rwsgi/__init__.py")),
+    ("_rwsgi.conf", false, include_str!("compat/_rwsgi/conf.py")),
+];
+
+static FINDER: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+/// Makes the modules importable.
+pub(super) fn provide(py: Python<'_>, when: GunicornModule) -> PyResult<()> {
+    let finder = FINDER.get_or_try_init(py, || finder(py).map(Bound::unbind))?;
+    let when = match when {
+        GunicornModule::Auto => "auto",
+        GunicornModule::Always => "always",
+        GunicornModule::Never => "never",
+    };
+    finder.bind(py).call_method1("provide", (when,)).map(drop)
+}
+
+/// One of them, imported.
+pub(super) fn module<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
+    if FINDER.get(py).is_none() {
+        provide(py, GunicornModule::Auto)?;
+    }
+    py.import(name)
+}
+
+fn finder(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    let text = CString::new(include_str!("compat/finder.py"))
+        .map_err(|_| PyRuntimeError::new_err("finder.py holds a NUL"))?;
+    let module = PyModule::from_code(py, &text, c"<rwsgi>/finder.py", c"_rwsgi_finder")?;
+    let sources = PyDict::new(py);
+    for (name, package, text) in SOURCES {
+        sources.set_item(name, (*package, *text))?;
+    }
+    module.setattr("SOURCES", sources)?;
+    Ok(module)
+}
