@@ -100,6 +100,32 @@ impl Value {
         }
     }
 
+    /// As a source with types would have said it: what Python gets to see.
+    pub fn raw(&self) -> Raw {
+        let texts = |list: Vec<String>| Raw::List(list.into_iter().map(Raw::Text).collect());
+        match self {
+            Value::Text(_) | Value::Path(_) | Value::App(_) | Value::Choice(_) | Value::Log(_) => {
+                let text = self.plain();
+                if text.is_empty() { Raw::Nothing } else { Raw::Text(text) }
+            }
+            Value::Flag(on) => Raw::Flag(*on),
+            Value::Count(number) => i64::try_from(*number).map_or(Raw::Integer(i64::MAX), Raw::Integer),
+            Value::Seconds(time) if time.subsec_nanos() == 0 => {
+                i64::try_from(time.as_secs()).map_or(Raw::Integer(i64::MAX), Raw::Integer)
+            }
+            Value::Seconds(time) => Raw::Decimal(time.as_secs_f64()),
+            Value::Mode(bits) => Raw::Integer((*bits).into()),
+            Value::Addresses(list) => texts(list.iter().map(ToString::to_string).collect()),
+            Value::Pairs(pairs) => texts(pairs.iter().map(joined).collect()),
+            Value::Words(words) => texts(words.clone()),
+            Value::Networks(networks) => Raw::Text(networks.texts().join(",")),
+            Value::Headers(pairs) => Raw::Pairs(
+                pairs.iter().map(|(name, value)| (name.clone(), Raw::from(value.as_str()))).collect(),
+            ),
+            Value::Python(raw) => raw.clone(),
+        }
+    }
+
     /// Whether a text stands for it.
     pub fn is_writable(&self) -> bool {
         !matches!(self, Value::Python(Raw::Object(_)))

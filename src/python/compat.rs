@@ -17,6 +17,9 @@ use crate::config::types::GunicornModule;
 const SOURCES: &[(&str, bool, &str)] = &[
     ("_rwsgi", true, include_str!("compat/_rwsgi/__init__.py")),
     ("_rwsgi.conf", false, include_str!("compat/_rwsgi/conf.py")),
+    ("_rwsgi.request", false, include_str!("compat/_rwsgi/request.py")),
+    ("_rwsgi.server", false, include_str!("compat/_rwsgi/server.py")),
+    ("_rwsgi.settings", false, include_str!("compat/_rwsgi/settings.py")),
 ];
 
 static FINDER: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
@@ -40,14 +43,35 @@ pub(super) fn module<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Py
     py.import(name)
 }
 
+/// `_log(level, text)`: a line of the error log.
+#[pyfunction]
+fn log_event(level: &str, text: &Bound<'_, PyAny>) -> PyResult<()> {
+    let bytes = super::errors::utf8(text)?;
+    let text = String::from_utf8_lossy(&bytes);
+    text_event(level, &text);
+    Ok(())
+}
+
+fn text_event(level: &str, text: &str) {
+    match level {
+        "critical" => tracing::error!(critical = true, "{text}"),
+        "error" => tracing::error!("{text}"),
+        "warning" => tracing::warn!("{text}"),
+        "info" => tracing::info!("{text}"),
+        _ => tracing::debug!("{text}"),
+    }
+}
+
 fn finder(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let text = CString::new(include_str!("compat/finder.py"))
         .map_err(|_| PyRuntimeError::new_err("finder.py holds a NUL"))?;
     let module = PyModule::from_code(py, &text, c"<rwsgi>/finder.py", c"_rwsgi_finder")?;
-    let sources = PyDict::new(py);
+    let (sources, native) = (PyDict::new(py), PyDict::new(py));
+    native.set_item("_log", pyo3::wrap_pyfunction!(log_event, &module)?)?;
     for (name, package, text) in SOURCES {
         sources.set_item(name, (*package, *text))?;
     }
     module.setattr("SOURCES", sources)?;
+    module.setattr("NATIVE", native)?;
     Ok(module)
 }

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
 
 use super::compat;
-use super::object::Owned;
+use super::object::Kept;
 use crate::config::raw::{Object, Raw};
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
@@ -23,17 +23,6 @@ use crate::config::{ConfigError, Origin};
 const DEEPEST: usize = 16;
 /// Handed to Python as it was made: it may hold classes and streams.
 const KEPT_WHOLE: &str = "logconfig_dict";
-
-/// A Python object that is held outside this room.
-struct Kept(Option<Owned>);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // Dropped by whoever held it, attached or not.
-        let object = self.0.take();
-        Python::attach(|_| drop(object));
-    }
-}
 
 /// Runs the file `name`, as seen from `start`.
 pub(super) fn read(
@@ -135,7 +124,7 @@ fn kept(value: &Bound<'_, PyAny>) -> PyResult<Raw> {
 }
 
 fn object(value: &Bound<'_, PyAny>, shown: &str) -> PyResult<Raw> {
-    Ok(Raw::Object(Object::new(shown, Arc::new(Kept(Some(Owned::of(value)))))))
+    Ok(Raw::Object(Object::new(shown, Arc::new(Kept::new(value)))))
 }
 
 /// A value of the configuration as Python has it.
@@ -158,8 +147,8 @@ pub(super) fn python<'py>(py: Python<'py>, raw: &Raw) -> PyResult<Bound<'py, PyA
             dict.into_any()
         }
         Raw::Object(object) => match object.held().downcast_ref::<Kept>() {
-            Some(Kept(Some(kept))) => kept.bind(py),
-            _ => py.None().into_bound(py),
+            Some(kept) => kept.bind(py),
+            None => py.None().into_bound(py),
         },
     })
 }

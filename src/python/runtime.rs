@@ -14,14 +14,16 @@ use pyo3::prelude::*;
 use super::app::{Inner, PyApp};
 use super::environ::Constants;
 use super::errors;
+use super::hooks::PyHooks;
 use super::object::Owned;
+use super::observer::Observer;
 use super::start_response::StarterType;
 use super::support::Support;
 use super::{compat, conf_py};
 use crate::config::ConfigError;
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
-use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
+use crate::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, Runtime, WrongHook};
 
 /// The interpreter this process lives in.
 #[derive(Default)]
@@ -92,12 +94,18 @@ impl Runtime for PyRuntime {
         });
     }
 
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        Python::attach(|py| PyHooks::new(py, spec))
+    }
+
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;
             let loaded = support.load.bind(py).call1((&spec.target, &spec.search));
             let callable = loaded.map_err(|error| load_failure(py, &support, spec, &error))?;
+            let observer = Observer::find(py, &callable).map_err(|error| broken(&error))?;
             let inner = Inner {
+                observer,
                 callable: Owned::of(&callable),
                 constants: Constants::new(py, &support, spec).map_err(|error| broken(&error))?,
                 starter: StarterType::new(py).map_err(|error| broken(&error))?,

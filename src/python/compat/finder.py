@@ -1,6 +1,7 @@
 """Imports modules from the server's binary: `_rwsgi`, and a `gunicorn` where it is wanted.
 
-Runs once in each interpreter. The server puts in `SOURCES`: {module name: (is a package, text)}.
+Runs once in each interpreter. The server puts in `SOURCES`: {module name: (is a package, text)}, and
+`NATIVE`: functions of its own that the modules of `_rwsgi` find among their globals.
 """
 
 import importlib.abc
@@ -28,6 +29,8 @@ class Embedded(importlib.abc.InspectLoader):
         return compile(self.text, self.path, "exec", dont_inherit=True)
 
     def exec_module(self, module):
+        if module.__name__.startswith("_rwsgi."):
+            module.__dict__.update(NATIVE)
         exec(self.get_code(module.__name__), module.__dict__)
 
 

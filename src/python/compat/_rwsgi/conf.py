@@ -86,7 +86,7 @@ def _failed(error, path):
         tb = tb.tb_next
     text = "".join(traceback.format_exception(type(error), error, tb))
     summary = traceback.format_exception_only(type(error), error)[-1].strip()
-    return Failed(f"failed to run: {summary}", line, text)
+    return Failed(f"Failed to read config file: {summary}", line, text)
 
 
 def _read(path):
