@@ -11,6 +11,7 @@
 //! 2. The interpreter lock is taken and given back inside each of those calls, never across them.
 //! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::ConfigError;
-use crate::config::raw::Raw;
+use crate::config::raw::{Object, Raw};
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
 use crate::http::head::Head;
@@ -46,6 +47,10 @@ pub trait Runtime: Send + Sync {
     fn provide_gunicorn(&self, when: GunicornModule);
     /// Makes the operator's hooks callable. Imports those that are named.
     fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook>;
+    /// What a program of the operator's has set; `again`: it is to make up its mind anew.
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
+    /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32;
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
@@ -55,6 +60,22 @@ pub trait Runtime: Send + Sync {
     fn check_signals(&self) -> bool;
     /// Runs the application's exit handlers and flushes its streams, at the end of a worker.
     fn finish(&self);
+}
+
+/// A Python program that is its own configuration: it has derived a class from Gunicorn's
+/// `BaseApplication` and asks to be served.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its object, for [`Runtime::settings_of`].
+    pub application: Object,
+    /// What makes the WSGI application.
+    pub loader: Object,
+    /// MODULE:CLASS, for titles.
+    pub name: String,
+    /// What starts it again.
+    pub command: Vec<OsString>,
+    /// Its command line, where it leaves that to us.
+    pub arguments: Option<Vec<OsString>>,
 }
 
 /// The operator's functions of one configuration.
@@ -168,6 +189,8 @@ pub enum WorkerMoment {
 pub struct AppSpec {
     /// `MODULE[:NAME]`, dotted attributes, or `MODULE:factory(literal arguments)`.
     pub target: String,
+    /// Makes the application; `target` is only shown then.
+    pub loader: Option<Object>,
     /// Directories put first in `sys.path`, in this order.
     pub search: Vec<String>,
     /// `wsgi.multithread`.

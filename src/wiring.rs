@@ -15,7 +15,7 @@ use crate::config::types::{
     BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, HookSpec, Hooks, Runtime, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, Program, Runtime, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -33,6 +33,8 @@ pub struct Started {
     pub executable: Option<PathBuf>,
     /// The interpreter.
     pub runtime: Arc<dyn Runtime>,
+    /// The program that asked to be served, if it was not the operator.
+    pub program: Option<Program>,
 }
 
 /// What the application's loader needs.
@@ -42,6 +44,7 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
     search.push(directory.to_string_lossy().into_owned());
     AppSpec {
         target: config.wsgi_app.to_string(),
+        loader: started.program.as_ref().map(|program| program.loader.clone()),
         search,
         multithread: config.threads > 1 || config.worker_class == WorkerClass::Gthread,
         multiprocess: config.workers > 1,
@@ -217,6 +220,14 @@ fn bind(address: &BindAddress) -> Bind {
 }
 
 fn reexec(started: &Started) -> Reexec {
+    if let Some(program) = &started.program {
+        let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
+        return Reexec {
+            command: program.command.clone(),
+            directory: started.invocation.directory.clone(),
+            environment: variables.collect(),
+        };
+    }
     let program = started.executable.clone().or_else(|| std::env::current_exe().ok()).unwrap_or_default();
     let arguments = started.invocation.args.iter().map(OsString::from);
     let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));

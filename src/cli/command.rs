@@ -95,7 +95,10 @@ pub fn command() -> Command {
 const AFTER_HELP: &str = "\
 Each setting is also a key of rwsgi.toml and a variable RWSGI_NAME, by its name
 as --print-config shows it. Stronger first: command line, RWSGI_ variables,
-GUNICORN_CMD_ARGS, rwsgi.toml or gunicorn.conf.py, defaults.";
+GUNICORN_CMD_ARGS, rwsgi.toml or gunicorn.conf.py, defaults.
+
+rwsgi --script FILE [ARGUMENTS] runs a Python program that asks to be served
+(a class derived from gunicorn.app.base.BaseApplication) as python FILE does.";
 
 fn app() -> Arg {
     let help = "The application: MODULE, MODULE:NAME or MODULE:FACTORY(ARGUMENTS).";

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::raw::Raw;
 use crate::config::sheet::Sheet;
-use crate::config::sources::{self, Commented, Variables};
+use crate::config::sources::{self, Commented, Given, Source, Variables};
+use crate::config::table;
 use crate::config::types::GunicornModule;
 use crate::config::value::Value;
 use crate::config::{Config, ConfigError, Origin, exit, toml_file};
@@ -99,6 +100,10 @@ impl<'a> Readers<'a> {
 
 /// Everything from arguments, environment and files to a typed configuration.
 pub fn load(invocation: &Invocation, readers: &Readers<'_>) -> Result<Loaded, ConfigError> {
+    resolve(invocation, Source::new(), readers)
+}
+
+fn resolve(invocation: &Invocation, program: Source, readers: &Readers<'_>) -> Result<Loaded, ConfigError> {
     let said = match command::parse(&invocation.args, Speaker::CommandLine)? {
         Said::Values(source) => source,
         Said::Text(text) => return Ok(Loaded::text(text)),
@@ -112,11 +117,38 @@ pub fn load(invocation: &Invocation, readers: &Readers<'_>) -> Result<Loaded, Co
     let module = [&said, &ours, &gunicorn].into_iter().find_map(command::gunicorn_module);
     let (file, warnings) = file(named, module.unwrap_or_default(), &invocation.directory, readers)?;
     let surroundings = sources::surroundings(&invocation.env);
-    let sheet = Sheet::of([surroundings, file, gunicorn, ours, said])?;
+    let sheet = Sheet::of([surroundings, program, file, gunicorn, ours, said])?;
     if is_on(&sheet, "print_config") && !names_app(&sheet) {
         return Ok(Loaded::text(print_config(sheet.lines())));
     }
     let mut config = Config::new(sheet)?;
+    config.warnings = warnings;
+    Ok(Loaded::Run(Box::new(config)))
+}
+
+/// As [`load`], for a program that is its own configuration. Its values stand where a
+/// configuration file's would; a command line counts if it leaves one to us.
+pub fn load_program(
+    invocation: &Invocation,
+    name: &str,
+    variables: Variables,
+    understands_arguments: bool,
+    readers: &Readers<'_>,
+) -> Result<Loaded, ConfigError> {
+    let path = Path::new(name);
+    let (mut program, warnings) = sources::python_file(path, variables)?;
+    if let Some(setting) = table::find("wsgi_app")
+        && program.iter().all(|given| given.setting != setting)
+    {
+        let origin = Origin::File { path: path.to_owned(), line: None };
+        program.push(Given { setting, raw: Raw::from(name), origin });
+    }
+    if understands_arguments {
+        return resolve(invocation, program, readers);
+    }
+    let surroundings = sources::surroundings(&invocation.env);
+    let ours = sources::environment(&invocation.env)?;
+    let mut config = Config::new(Sheet::of([surroundings, program, ours])?)?;
     config.warnings = warnings;
     Ok(Loaded::Run(Box::new(config)))
 }

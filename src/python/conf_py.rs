@@ -38,17 +38,17 @@ pub(super) fn read(
         compat::module(py, "_rwsgi.conf")?.call_method1("run", (name, start))
     };
     let found = run().map_err(|error| complaint(py, &shown, &error))?;
+    variables(&found).map_err(|error| complaint(py, &shown, &error))
+}
+
+/// What a list of (name, value, line) says.
+pub(super) fn variables(list: &Bound<'_, PyAny>) -> PyResult<Variables> {
     let mut variables = Variables::new();
-    let each = || -> PyResult<()> {
-        for item in found.try_iter()? {
-            let (name, value, line): (String, Bound<'_, PyAny>, Option<usize>) = item?.extract()?;
-            let raw = if name == KEPT_WHOLE { kept(&value)? } else { raw(&value, DEEPEST)? };
-            variables.push((name, raw, line));
-        }
-        Ok(())
-    };
-    let mut each = each;
-    each().map_err(|error| complaint(py, &shown, &error))?;
+    for item in list.try_iter()? {
+        let (name, value, line): (String, Bound<'_, PyAny>, Option<usize>) = item?.extract()?;
+        let raw = if name == KEPT_WHOLE { kept(&value)? } else { raw(&value, DEEPEST)? };
+        variables.push((name, raw, line));
+    }
     Ok(variables)
 }
 

@@ -18,8 +18,10 @@ mod iterable;
 mod keys;
 mod object;
 mod observer;
+mod program;
 mod runtime;
 mod start_response;
 mod support;
 
+pub use program::{lend, of as program};
 pub use runtime::PyRuntime;
