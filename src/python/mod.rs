@@ -13,6 +13,7 @@ mod conf_py;
 mod environ;
 mod errors;
 mod exchange;
+mod guests;
 mod hooks;
 mod iterable;
 mod keys;
@@ -22,6 +23,7 @@ mod program;
 mod runtime;
 mod start_response;
 mod support;
+mod watch;
 
 pub use program::{lend, of as program};
 pub use runtime::PyRuntime;

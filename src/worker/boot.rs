@@ -17,7 +17,7 @@ use super::context::Context;
 use super::crew::{Crew, LIFELINE, SIGNALS};
 use super::listeners::Listeners;
 use super::settings::WorkerSettings;
-use super::threads;
+use super::{threads, watchdog};
 use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
 use crate::log::{AccessFormat, AccessLog, Sink};
 use crate::metrics::scoreboard::State;
@@ -54,7 +54,6 @@ pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) 
             BOOT
         }
     };
-    tracing::info!("Worker exiting (pid: {pid})");
     // A hook that raised is in the log; the worker is as good as gone.
     let _ = hooks.map(|hooks| hooks.in_worker(WorkerMoment::Exiting));
     runtime.finish();
@@ -71,6 +70,8 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     let os = |what| move |error| Failure::Os(what, error);
     let Seat { listeners, row, bell, lifeline, .. } = seat;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
+    watchdog::reserve_poke().map_err(os("cannot block a signal"))?;
+    runtime.prepare_watchdog();
     let access = open_access(settings).map_err(os("cannot open the access log"))?;
     settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
     let app: Arc<dyn App> = runtime.load(&settings.app).map_err(Failure::Load)?;
@@ -81,9 +82,11 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
         hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
     }
 
-    let context = Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell);
-    let crew = Crew::new(Arc::new(context), Listeners::new(listeners), signals, lifeline)
-        .map_err(os("cannot make an event loop"))?;
+    let context =
+        Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
+    watchdog::start(&context).map_err(os("cannot start the watchdog's thread"))?;
+    let crew =
+        Crew::new(context, Listeners::new(listeners), lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;
@@ -92,7 +95,7 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
 
 fn register(crew: &Crew) -> std::io::Result<()> {
     let readable = Interest::READABLE;
-    crew.registry.register(&mut SourceFd(&crew.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
+    crew.registry.register(&mut SourceFd(&crew.context.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
     crew.registry.register(&mut SourceFd(&crew.lifeline.as_fd().as_raw_fd()), LIFELINE, readable)?;
     crew.state().listeners.open(&crew.registry)
 }

@@ -7,7 +7,9 @@
 //!
 //! Invariants:
 //! 1. Order: buffer, then overflow, then file. While there is overflow nothing joins the buffer.
-//! 2. A drained output holds no memory of its own: [`Output::reclaim`] gives the buffer back.
+//! 2. After the socket has taken less than it was offered nothing is tried until the kernel says
+//!    it is writable again: a drained queue alone does not mean that there is room.
+//! 3. A drained output holds no memory of its own: [`Output::reclaim`] gives the buffer back.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -29,6 +31,7 @@ pub struct Output {
     sent: usize,
     overflow: Option<Region>,
     file: Option<Region>,
+    blocked: bool,
     /// Bytes handed to the kernel since the connection began.
     pub total: u64,
 }
@@ -65,6 +68,11 @@ impl Output {
     /// Whether bytes wait in the overflow file: what follows has to wait behind them.
     pub fn has_overflow(&self) -> bool {
         self.overflow.is_some()
+    }
+
+    /// Whether the client has to take something before anything can go on.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked || !self.is_drained()
     }
 
     /// The buffer, for encoders that append to it. Only while there is no overflow and no file.
@@ -118,8 +126,22 @@ impl Output {
         self.file.as_ref().map_or(0, |file| file.end - file.next)
     }
 
+    /// The kernel says the socket is writable.
+    pub fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
     /// Sends as much as the socket takes.
     pub fn flush(&mut self, stream: &Stream) -> io::Result<Flushed> {
+        if self.blocked {
+            return Ok(Flushed::Blocked);
+        }
+        let flushed = self.send(stream);
+        self.blocked = matches!(flushed, Ok(Flushed::Blocked));
+        flushed
+    }
+
+    fn send(&mut self, stream: &Stream) -> io::Result<Flushed> {
         while self.pending() > 0 {
             match stream.write(&[IoSlice::new(&self.buffer[self.sent..])]) {
                 Ok(count) => self.advance(count),
@@ -142,13 +164,16 @@ impl Output {
     /// Says how much of `block` was taken; `after` is kept once the block is whole.
     pub fn write_through(&mut self, stream: &Stream, block: &[u8], after: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
-        while taken < block.len() {
+        while taken < block.len() && !self.blocked {
             let slices =
                 [IoSlice::new(&self.buffer[self.sent..]), IoSlice::new(&block[taken..]), IoSlice::new(after)];
             let before = self.pending();
             let count = match stream.write(&slices) {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(taken),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    break;
+                }
                 Err(error) => return Err(error),
             };
             self.advance(count.min(before));
