@@ -38,9 +38,27 @@ mod rwsgi_core {
 
     use crate::python::PyRuntime;
 
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
     /// Runs the server; returns the exit code.
     #[pyo3::pyfunction]
-    fn main(arguments: Vec<OsString>) -> i32 {
+    pub(super) fn main(arguments: Vec<OsString>) -> i32 {
         crate::root::main(arguments, Arc::new(PyRuntime::default()))
     }
+}
+
+/// The same module by the name it has in the wheel, `rwsgi._core`: an extension module's name is
+/// that of the symbol the interpreter looks for, and one file serves both ways of installing it.
+#[cfg(feature = "python")]
+#[pyo3::pymodule]
+#[pyo3(name = "_core")]
+mod packaged {
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use super::rwsgi_core::main;
 }
