@@ -185,8 +185,12 @@ pub struct Endpoint {
     pub server_name: String,
     /// SERVER_PORT.
     pub server_port: String,
-    /// SCRIPT_NAME: the mount prefix, without a trailing slash; cut off PATH_INFO.
-    pub script_name: String,
+    /// The mount prefix, without a trailing slash; cut off PATH_INFO.
+    pub script_name: Vec<u8>,
+    /// A prefix the proxy has cut off the path already. SCRIPT_NAME is this and `script_name`.
+    pub outer: Vec<u8>,
+    /// What a trusted proxy says its client's Host was; in place of HTTP_HOST.
+    pub host: Option<Vec<u8>>,
 }
 
 /// What became of a block.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::cli::Invocation;
 use crate::config::types::{
-    BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
 use crate::door::{AppSpec, Runtime};
@@ -22,6 +22,7 @@ use crate::log;
 use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
 use crate::master::{MasterSettings, Seat};
 use crate::system::user;
+use crate::worker::settings::{Forwarding, Said};
 use crate::worker::{self, WorkerSettings};
 
 /// What stays the same over reloads.
@@ -227,7 +228,13 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
             .iter()
             .map(|(name, value)| SchemeHeader::new(name, value))
             .collect(),
-        script_name: std::env::var("SCRIPT_NAME").unwrap_or_default().trim_end_matches('/').to_owned(),
+        script_name: script_name(config),
+        forwarding: Forwarding {
+            client: said(config.forwarded_for),
+            host: said(config.forwarded_host),
+            port: config.forwarded_port,
+            prefix: config.forwarded_prefix,
+        },
         proxy: match config.proxy_protocol {
             ProxyProtocol::Off => None,
             ProxyProtocol::V1 => Some(Mode::V1),
@@ -238,6 +245,21 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
         access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
     })
+}
+
+/// The variable of that name, as the workers will have it.
+fn script_name(config: &Config) -> String {
+    let chosen = config.raw_env.iter().rev().find(|(name, _)| name == "SCRIPT_NAME");
+    let value = chosen.map(|(_, value)| value.clone());
+    value.unwrap_or_else(|| std::env::var("SCRIPT_NAME").unwrap_or_default()).trim_end_matches('/').to_owned()
+}
+
+fn said(by: ForwardedBy) -> Said {
+    match by {
+        ForwardedBy::Off => Said::Nowhere,
+        ForwardedBy::Own => Said::Own,
+        ForwardedBy::Standard => Said::Forwarded,
+    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -265,7 +287,7 @@ fn policy(config: &Config) -> Policy {
         permit_unconventional_http_method: config.permit_unconventional_http_method,
         permit_unconventional_http_version: config.permit_unconventional_http_version,
         casefold_http_method: config.casefold_http_method,
-        ..Policy::default()
+        drop_untrusted_forwarded: config.drop_untrusted_forwarded,
     }
 }
 

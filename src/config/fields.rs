@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::target::AppTarget;
-use super::types::{BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass};
+use super::types::{
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+};
 use super::value::Value;
 
 /// A field of the configuration.
@@ -182,6 +184,17 @@ impl Field for HeaderMap {
             Value::Choice("drop") => Some(HeaderMap::Drop),
             Value::Choice("refuse") => Some(HeaderMap::Refuse),
             Value::Choice("dangerous") => Some(HeaderMap::Dangerous),
+            _ => None,
+        }
+    }
+}
+
+impl Field for ForwardedBy {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("off") => Some(ForwardedBy::Off),
+            Value::Choice("x-forwarded-for" | "x-forwarded-host") => Some(ForwardedBy::Own),
+            Value::Choice("forwarded") => Some(ForwardedBy::Standard),
             _ => None,
         }
     }

@@ -87,7 +87,7 @@ pub struct MasterSettings {
     pub umask: u32,
     /// Leave the terminal.
     pub daemon: bool,
-    /// Shown by ps, as in "rwsgi: master [NAME]".
+    /// Shown by ps, as in `rwsgi: master [NAME]`.
     pub proc_name: String,
     /// The command line an upgrade (USR2) executes.
     pub reexec: Reexec,

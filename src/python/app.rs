@@ -40,6 +40,7 @@ pub(super) struct Inner {
     pub(super) constants: Constants,
     pub(super) starter: StarterType,
     pub(super) spec: AppSpec,
+    #[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
     pub(super) pool: Mutex<Vec<Box<Running>>>,
 }
 

@@ -158,7 +158,7 @@ fn load_failure(py: Python<'_>, support: &Support, spec: &AppSpec, error: &PyErr
     let described = support
         .load_failure
         .bind(py)
-        .call1((error.value(py), &spec.target))
+        .call1((errors::whole(py, error), &spec.target))
         .and_then(|pair| Ok((pair.get_item(0)?, pair.get_item(1)?)))
         .and_then(|(line, traceback)| Ok((errors::utf8(&line)?, errors::utf8(&traceback)?)));
     let (message, traceback) = match described {

@@ -236,7 +236,8 @@ def format_exception(error):
         tb = error.__traceback__
         while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
             tb = tb.tb_next
-        lines = traceback.format_exception(type(error), error, tb)
+        # An import that found nothing has frames of the server and of importlib only.
+        lines = traceback.format_exception(type(error), error, tb or error.__traceback__)
     except BaseException as second:
         lines = [describe(error), f" (its traceback cannot be formatted: {type(second).__name__})"]
     return "".join(lines).rstrip("\n")

@@ -127,6 +127,7 @@ impl Signals {
     /// its own for SIGINT), and ignores SIGPIPE.
     pub fn install(wanted: &[Signal]) -> io::Result<Signals> {
         let (read, write) = fds::pipe()?;
+        raw::forget_signals();
         raw::set_signal_pipe(Some(write.as_fd()));
         for signal in wanted {
             raw::dispose(signal.number(), Disposition::Reported)?;
@@ -158,6 +159,11 @@ impl Signals {
             raw::dispose(signal.number(), disposition)?;
         }
         Ok(())
+    }
+
+    /// Whether `signal` has arrived since these were installed, drained or not.
+    pub fn has_arrived(&self, signal: Signal) -> bool {
+        raw::has_arrived(signal.number())
     }
 
     /// Takes everything that has arrived, in order of arrival.

@@ -49,7 +49,6 @@ pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) 
             BOOT
         }
     };
-    tracing::info!("Worker exiting (pid: {pid})");
     runtime.finish();
     code
 }
@@ -71,10 +70,11 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
 
-    let context = Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell));
+    let context =
+        Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
     watchdog::start(&context).map_err(os("cannot start the watchdog's thread"))?;
-    let crew = Crew::new(context, Listeners::new(listeners), signals, lifeline)
-        .map_err(os("cannot make an event loop"))?;
+    let crew =
+        Crew::new(context, Listeners::new(listeners), lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;
@@ -83,7 +83,7 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
 
 fn register(crew: &Crew) -> std::io::Result<()> {
     let readable = Interest::READABLE;
-    crew.registry.register(&mut SourceFd(&crew.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
+    crew.registry.register(&mut SourceFd(&crew.context.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
     crew.registry.register(&mut SourceFd(&crew.lifeline.as_fd().as_raw_fd()), LIFELINE, readable)?;
     crew.state().listeners.open(&crew.registry)
 }

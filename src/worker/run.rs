@@ -117,7 +117,7 @@ impl Hand<'_> {
                 return self.lost(conn);
             }
             Ending::Reuse => After::Reuse,
-            Ending::Close if conn.input.is_empty() && !conn.readable => After::Close,
+            Ending::Close if conn.input.is_empty() && !conn.undigested && !conn.readable => After::Close,
             Ending::Close => After::Linger,
             Ending::Short { missing } => {
                 tracing::error!(

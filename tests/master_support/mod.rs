@@ -4,6 +4,12 @@
 //! The configuration is a file of `key=value` lines, read again at every reload.
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by them, its helpers included"
+)]
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,7 +29,7 @@ use nix::unistd::Pid;
 use rwsgi_core::door::{App, AppSpec, LoadFailure, Runtime};
 use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, WorkerLife};
 use rwsgi_core::master::{self, Seat};
-use rwsgi_core::metrics::scoreboard::State;
+use rwsgi_core::metrics::scoreboard::{Row, State};
 use rwsgi_core::system::clock::{Moment, now_ms};
 use rwsgi_core::system::signals::{Signal, Signals};
 
@@ -105,6 +111,8 @@ fn worker(seat: &Seat, boot: &str, mark: &str) -> i32 {
         .collect();
     seat.row.set_state(State::Serving, Moment::now());
     seat.bell.booted().unwrap();
+    let row = seat.row.clone();
+    std::thread::spawn(move || watch(&row));
     let mut draining = false;
     loop {
         if !draining {
@@ -129,6 +137,19 @@ fn worker(seat: &Seat, boot: &str, mark: &str) -> i32 {
         if draining && answered == 0 {
             return 0;
         }
+    }
+}
+
+/// What a watchdog would do, but for the stack and the exception: say which request was raised.
+fn watch(row: &Row) {
+    let mut seen = 0;
+    loop {
+        if let Some(request) = row.running(0).filter(|request| request.raised && request.sequence != seen) {
+            seen = request.sequence;
+            let line = request.line.escape_ascii();
+            tracing::info!(target: "rwsgi", "worker was told to end {line}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -168,7 +189,18 @@ impl Runtime for NoPython {
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
+    fn set_env(&self, _: &str, _: Option<&str>) {}
     fn check_signals(&self) -> bool {
+        false
+    }
+    fn prepare_watchdog(&self) {}
+    fn stack(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn stack_by_force(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn interrupt(&self, _: usize) -> bool {
         false
     }
     fn finish(&self) {}
