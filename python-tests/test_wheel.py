@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.server import ROOT, clean_environment, eventually, needs_program
+from support.server import ROOT, clean_environment, needs_program
 
 # One process builds the wheel, and two compilers at once would wait for each other anyhow.
 pytestmark = [pytest.mark.interpreters, pytest.mark.xdist_group("wheel"), pytest.mark.timeout(900)]
@@ -229,17 +229,16 @@ def test_the_environment_s_own_package_goes_first(environments, serve, app, tmp_
 def test_an_upgrade_of_what_was_started_with_m(environments, serve, app):
     """USR2 starts the command of the same environment."""
     venv = environments(pythons()[0])
-    pidfile = app / "pid"
-    server = serve("facts", "--pid", pidfile, command=[str(venv / "bin/python"), "-m", "rwsgi"], chdir=app,
-                   env={"VIRTUAL_ENV": None})
+    server = serve("facts", command=[str(venv / "bin/python"), "-m", "rwsgi"], chdir=app, env={"VIRTUAL_ENV": None})
     server.kill(signal.SIGUSR2)
-    successor = int(eventually(lambda: pidfile.exists() and pidfile.read_text().strip() != str(server.pid)
-                               and pidfile.read_text().strip(), "the new master's pid file"))
+    successor = int(server.log.wait(r"New master started with pid: (\d+)")[1])
     server.log.wait("Booting worker with pid", count=2)
-    server.kill(signal.SIGTERM)
-    assert server.wait() == 0
-    assert Path(requests.get(server.url(), timeout=30).json()["prefix"]).samefile(venv)
-    os.kill(successor, signal.SIGTERM)
+    try:
+        server.kill(signal.SIGTERM)
+        assert server.wait() == 0
+        assert Path(requests.get(server.url(), timeout=30).json()["prefix"]).samefile(venv)
+    finally:
+        os.kill(successor, signal.SIGTERM)
     server.log.wait_end()
 
 
