@@ -47,10 +47,6 @@ fn build_launcher(output: &Path) -> Result<(), Box<dyn Error>> {
     rustc.args(["--edition=2024", "--crate-name=rwsgi", "--crate-type=bin", SOURCES[0]]);
     rustc.arg("--target").arg(variable("TARGET")?).arg("-o").arg(output);
     rustc.args(["-Copt-level=2", "-Clto=fat", "-Ccodegen-units=1", "-Cpanic=abort", "-Cstrip=symbols"]);
-    if variable("CARGO_CFG_TARGET_ENV")? == "musl" {
-        // A static executable cannot load a libpython.
-        rustc.arg("-Ctarget-feature=-crt-static");
-    }
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         let mut flag = OsString::from("-Clinker=");
         flag.push(linker);
@@ -59,6 +55,11 @@ fn build_launcher(output: &Path) -> Result<(), Box<dyn Error>> {
     // The flags of whoever builds (distributions harden executables with them) hold here, too.
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    if variable("CARGO_CFG_TARGET_ENV")? == "musl" {
+        // Otherwise it needs a libgcc_s, which Alpine's Python images are without. The core brings
+        // its own in the wheel; a static launcher cannot load a libpython, and executes Python.
+        rustc.arg("-Ctarget-feature=+crt-static");
+    }
     let status = rustc.status()?;
     if status.success() { Ok(()) } else { Err(format!("cannot build the launcher: {status}").into()) }
 }
