@@ -90,7 +90,8 @@ fn elsewhere(config: &Config, started: &Started) -> Option<String> {
     let choices = [("python", "RWSGI_PYTHON", &config.python), ("venv", "RWSGI_VENV", &config.venv)];
     let (variable, path, origin) = choices.into_iter().find_map(|(setting, variable, chosen)| {
         let origin = config.origin(setting);
-        let in_toml = matches!(origin, Origin::File { path, .. } if path.extension().is_some_and(|end| end == "toml"));
+        let in_toml =
+            matches!(origin, Origin::File { path, .. } if path.extension().is_some_and(|end| end == "toml"));
         let path = chosen.as_ref().filter(|_| in_toml)?;
         Some((variable, invocation.directory.join(path), origin))
     })?;
