@@ -33,11 +33,13 @@ pub enum Section {
     Monitoring,
     /// Names of processes.
     ProcessNaming,
+    /// Functions of the operator's.
+    ServerHooks,
 }
 
 impl Section {
     /// All, in the order they are shown in.
-    pub const ALL: [Section; 11] = [
+    pub const ALL: [Section; 12] = [
         Section::ConfigFile,
         Section::Interpreter,
         Section::ServerSocket,
@@ -49,6 +51,7 @@ impl Section {
         Section::Logging,
         Section::Monitoring,
         Section::ProcessNaming,
+        Section::ServerHooks,
     ];
 
     /// The heading.
@@ -65,6 +68,7 @@ impl Section {
             Section::Logging => "Logging",
             Section::Monitoring => "Monitoring",
             Section::ProcessNaming => "Process Naming",
+            Section::ServerHooks => "Server Hooks",
         }
     }
 }

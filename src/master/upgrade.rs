@@ -10,6 +10,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -62,16 +63,26 @@ pub fn inherit() -> Option<Inheritance> {
     (!sockets.is_empty()).then_some(Inheritance { parent, sockets, status, foreign })
 }
 
-/// Starts the new program beside this one; returns its process id. `status` are the status
-/// process's sockets; `foreign`: the others belong to a service manager.
-///
-/// No interpreter is told: between fork and exec the child runs none of our code.
-pub fn launch(
-    reexec: &Reexec,
-    listeners: &[Arc<Bound>],
-    status: &[Arc<Bound>],
-    foreign: bool,
-) -> io::Result<i32> {
+/// The new program, ready to be started.
+pub struct Upgrade {
+    command: Command,
+    /// The sockets, open until the program has them.
+    _handed: Vec<OwnedFd>,
+}
+
+impl Upgrade {
+    /// Becomes the new program, in a child. Returns only what went wrong.
+    pub fn exec(&mut self) -> io::Error {
+        self.command.env(PARENT, nix::unistd::getppid().to_string()).exec()
+    }
+}
+
+/// The sockets a new master takes over: the workers', and the status process's.
+pub type Sockets<'a> = (&'a [Arc<Bound>], &'a [Arc<Bound>]);
+
+/// Makes the new program ready. `foreign`: the workers' sockets belong to a service manager.
+pub fn prepare(reexec: &Reexec, sockets: Sockets<'_>, foreign: bool) -> io::Result<Upgrade> {
+    let (listeners, status) = sockets;
     let (program, arguments) = reexec.command.split_first().ok_or(io::ErrorKind::NotFound)?;
     let all = listeners.iter().chain(status);
     let handed: Vec<OwnedFd> =
@@ -85,8 +96,15 @@ pub fn launch(
     if foreign {
         command.env(FOREIGN, "1");
     }
+    Ok(Upgrade { command, _handed: handed })
+}
+
+/// Starts the new program beside this one; returns its process id.
+///
+/// No interpreter is told: between fork and exec the child runs none of our code.
+pub fn launch(reexec: &Reexec, sockets: Sockets<'_>, foreign: bool) -> io::Result<i32> {
     // Not waited for here: the master reaps all its children in one place.
-    let child = command.spawn()?;
+    let child = prepare(reexec, sockets, foreign)?.command.spawn()?;
     i32::try_from(child.id()).map_err(io::Error::other)
 }
 

@@ -15,6 +15,7 @@ use crate::log::AccessLog;
 use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::Bell;
 use crate::system::clock::{now_ms, now_ns};
+use crate::system::signals::{Signal, Signals};
 
 /// Shared by the threads of a worker.
 pub struct Context {
@@ -34,6 +35,8 @@ pub struct Context {
     pub row: Row,
     /// The way to the master.
     pub bell: Bell,
+    /// What the master says.
+    pub signals: Signals,
     /// No further request is read from any connection after the one at hand.
     pub draining: AtomicBool,
     requests: AtomicU64,
@@ -50,12 +53,26 @@ impl Context {
         access: Option<AccessLog>,
         row: Row,
         bell: Bell,
+        signals: Signals,
     ) -> Self {
         let spool = Spool::new(settings.spool_dir.clone());
         let draining = AtomicBool::new(false);
         let (complaints, requests) = (Complaints::default(), AtomicU64::new(0));
         let timed = settings.slow_request.is_some() || access.as_ref().is_some_and(AccessLog::wants_phases);
-        Context { timed, settings, runtime, app, spool, access, complaints, row, bell, draining, requests }
+        Context {
+            timed,
+            settings,
+            runtime,
+            app,
+            spool,
+            access,
+            complaints,
+            row,
+            bell,
+            signals,
+            draining,
+            requests,
+        }
     }
 
     /// The application got on with the request of `thread`.
@@ -73,9 +90,10 @@ impl Context {
         self.clock_ns().saturating_sub(since)
     }
 
-    /// Whether connections are to be closed after the response at hand.
+    /// Whether connections are to be closed after the response at hand: a drain has begun, or the
+    /// order for it has arrived and waits until this thread is done.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.signals.has_arrived(Signal::Term)
     }
 
     /// One more request is served. At max_requests the master is asked for a successor; until it

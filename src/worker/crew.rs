@@ -31,7 +31,6 @@ use super::threads;
 use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
-use crate::system::signals::Signals;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
@@ -142,8 +141,6 @@ pub struct State {
 pub struct Crew {
     /// The worker's.
     pub context: Arc<Context>,
-    /// What the master says.
-    pub signals: Signals,
     /// Whether the master lives.
     pub lifeline: Lifeline,
     /// Where sockets are registered.
@@ -158,12 +155,7 @@ pub struct Crew {
 
 impl Crew {
     /// A crew of one, over these listeners.
-    pub fn new(
-        context: Arc<Context>,
-        listeners: Listeners,
-        signals: Signals,
-        lifeline: Lifeline,
-    ) -> io::Result<Self> {
+    pub fn new(context: Arc<Context>, listeners: Listeners, lifeline: Lifeline) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKE)?;
@@ -192,7 +184,7 @@ impl Crew {
         let poller = Mutex::new((poll, Events::with_capacity(EVENTS)));
         let log_due = AtomicU64::new(0);
         let (state, follow) = (Mutex::new(state), Condvar::new());
-        Ok(Crew { context, signals, lifeline, registry, poller, waker, log_due, state, follow })
+        Ok(Crew { context, lifeline, registry, poller, waker, log_due, state, follow })
     }
 
     /// The shared state.

@@ -217,7 +217,9 @@ impl ReplySink<'_> {
 impl Sink for ReplySink<'_> {
     fn head(&mut self, head: &ResponseHead, length: Option<u64>) -> Result<(), HeadError> {
         head.permitted_for(&self.facts)?;
-        let made = dispose(&self.facts, head, length, self.closing);
+        // Asked again: the application may have taken long.
+        let closing = self.closing || self.context.is_draining();
+        let made = dispose(&self.facts, head, length, closing);
         self.stamp.refresh();
         let server = &self.context.settings.server_header;
         let start = self.output.buffer().len();
@@ -279,7 +281,7 @@ impl Sink for ReplySink<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> bool {
-        if self.reply.gone {
+        if self.reply.gone || self.reply.ended {
             return false;
         }
         self.context.progress(self.thread);

@@ -48,6 +48,7 @@ impl Hand<'_> {
             request_id: &conn.marks.id,
             queued: conn.marks.queued,
             closing,
+            number: conn.requests,
             thread: self.index,
         };
         let mut sink = ReplySink {
