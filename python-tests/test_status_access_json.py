@@ -52,7 +52,7 @@ def test_typed_values(serve, tmp_path):
     }
 
 
-@pytest.mark.parametrize("args", [("--access-log-ecs",), ("--access-logformat", "ecs")])
+@pytest.mark.parametrize("args", [("--access-log-json-ecs",), ("--access-logformat", "ecs")])
 def test_elastics_names(serve, tmp_path, args):
     log = Logged(serve, tmp_path, *args)
     log.get("/pid?x=1", "User-Agent: me")

@@ -324,7 +324,7 @@ fn access_log(config: &Config, target: log::Target) -> log::AccessSettings {
         response: config.access_log_response_headers.clone(),
     };
     let layout = match config.access_log_format.as_str() {
-        _ if config.access_log_ecs => json(log::Names::Ecs),
+        _ if config.access_log_json_ecs => json(log::Names::Ecs),
         _ if config.access_log_json => json(log::Names::Own),
         "ecs" => json(log::Names::Ecs),
         "json" => json(log::Names::Own),

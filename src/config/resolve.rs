@@ -172,7 +172,7 @@ pub struct Config {
     /// Whether it is JSON.
     pub access_log_json: bool,
     /// Whether it is JSON under the names of the Elastic Common Schema.
-    pub access_log_ecs: bool,
+    pub access_log_json_ecs: bool,
     /// Request headers a JSON access log shows.
     pub access_log_request_headers: Vec<String>,
     /// Response headers a JSON access log shows.
@@ -293,7 +293,7 @@ impl Config {
             accesslog: field(&sheet, "accesslog")?,
             access_log_format: field(&sheet, "access_log_format")?,
             access_log_json: field(&sheet, "access_log_json")?,
-            access_log_ecs: field(&sheet, "access_log_ecs")?,
+            access_log_json_ecs: field(&sheet, "access_log_json_ecs")?,
             access_log_request_headers: field(&sheet, "access_log_request_headers")?,
             access_log_response_headers: field(&sheet, "access_log_response_headers")?,
             access_log_skip: field(&sheet, "access_log_skip")?,

@@ -415,8 +415,8 @@ pub static SETTINGS: &[Setting] = &[
             "One object a line: times, sizes, request id, where the time went. `access_log_format = \"json\"` \
              says the same. See docs/metrics.md.",
         ),
-    Setting::ours(Logging, "access_log_ecs", Kind::Flag, "false")
-        .flags(&["--access-log-ecs"])
+    Setting::ours(Logging, "access_log_json_ecs", Kind::Flag, "false")
+        .flags(&["--access-log-json-ecs"])
         .example("true")
         .help("The same, with the names of the Elastic Common Schema.")
         .more("`access_log_format = \"ecs\"` says the same."),

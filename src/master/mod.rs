@@ -11,6 +11,7 @@
 //! 3. What an action reports is handed to the plan before anything else is.
 
 mod child;
+mod fork;
 mod listeners;
 mod perform;
 mod pidfile;
