@@ -51,6 +51,9 @@ pub trait Runtime: Send + Sync {
     fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
     /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
     fn run_script(&self, file: &str, arguments: &[String]) -> i32;
+    /// Has a Python logger write the error log from now on, and access lines; without one, lends
+    /// the server's own log to applications, at this level. An error is one line.
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
@@ -107,6 +110,13 @@ pub struct HookSpec {
     /// Name and function (or its dotted name).
     pub hooks: Vec<(&'static str, Raw)>,
     /// All settings, for `server.cfg`.
+    pub settings: Vec<(&'static str, Raw)>,
+}
+
+/// What a Python logger is made of.
+#[derive(Debug, Clone, Default)]
+pub struct LoggerSpec {
+    /// All settings.
     pub settings: Vec<(&'static str, Raw)>,
 }
 

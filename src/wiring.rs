@@ -15,7 +15,7 @@ use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, HookSpec, Hooks, Program, Runtime, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -25,6 +25,9 @@ use crate::master::{MasterSettings, Seat};
 use crate::system::user;
 use crate::worker::settings::{Forwarding, Said};
 use crate::worker::{self, WorkerSettings};
+
+/// Loggers that write what we write.
+const DEFAULT_LOGGERS: [&str; 3] = ["gunicorn.glogging.Logger", "_rwsgi.logger.Logger", "simple"];
 
 /// What stays the same over reloads.
 pub struct Started {
@@ -76,12 +79,15 @@ fn target(target: &LogTarget) -> Option<log::Target> {
 }
 
 /// What the master needs; the error is a line for the operator.
-pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, String> {
+pub fn master(
+    config: &Config,
+    started: &Started,
+    surroundings: Surroundings,
+) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
-    let surroundings = Surroundings::of(config, started);
     let hooks = hooks(config, started)?;
     Ok(MasterSettings {
-        worker: WorkerLife(Rc::new(life(config, started, hooks.clone())?)),
+        worker: WorkerLife(Rc::new(life(config, started, surroundings.clone(), hooks.clone())?)),
         hooks,
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
@@ -120,10 +126,10 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
 fn life(
     config: &Config,
     started: &Started,
+    surroundings: Surroundings,
     hooks: Option<Arc<dyn Hooks>>,
 ) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
     let worker = WorkerSettings { hooks, ..worker(config, started)? };
-    let surroundings = Surroundings::of(config, started);
     let (most, jitter) = (config.max_requests, config.max_requests_jitter);
     let runtime = Arc::clone(&started.runtime);
     Ok(move |seat| {
@@ -150,6 +156,20 @@ fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, S
     }
 }
 
+/// What a Python logger is made of, if the configuration asks for one.
+fn logger(config: &Config) -> Option<Arc<LoggerSpec>> {
+    let default = match &config.logger_class {
+        Raw::Nothing => true,
+        Raw::Text(name) => DEFAULT_LOGGERS.contains(&name.as_str()),
+        Raw::Object(class) => DEFAULT_LOGGERS.contains(&class.shown()),
+        _ => false,
+    };
+    let configured = config.logconfig.is_some()
+        || config.logconfig_json.is_some()
+        || config.logconfig_dict != Raw::Nothing;
+    (!default || configured).then(|| Arc::new(LoggerSpec { settings: values(config) }))
+}
+
 /// Every setting, as Python gets to see it.
 fn values(config: &Config) -> Vec<(&'static str, Raw)> {
     config.rows().iter().map(|line| (line.setting.name, line.value.raw())).collect()
@@ -162,6 +182,7 @@ pub struct Surroundings {
     chosen: bool,
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
+    logger: Option<Arc<LoggerSpec>>,
     runtime: Arc<dyn Runtime>,
 }
 
@@ -173,6 +194,7 @@ impl Surroundings {
             chosen: config.chdir.is_some(),
             variables: config.raw_env.clone(),
             log: error_log(config),
+            logger: logger(config),
             runtime: Arc::clone(&started.runtime),
         }
     }
@@ -188,7 +210,10 @@ impl Surroundings {
         for (name, value) in &self.variables {
             self.runtime.set_env(name, Some(value));
         }
-        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))
+        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))?;
+        let level = self.log.level.name().to_ascii_lowercase();
+        let chosen = self.runtime.choose_logger(self.logger.as_ref(), &level);
+        chosen.map_err(|error| format!("the Python logger cannot be set up: {error}"))
     }
 }
 
@@ -280,7 +305,10 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
         hooks: None,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
-        access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
+        // A Python logger writes access lines, too.
+        access: target(&config.accesslog)
+            .filter(|_| logger(config).is_none())
+            .map(|target| (config.access_log_format.clone(), target)),
     })
 }
 

@@ -21,17 +21,20 @@ use super::observer::Observer;
 use super::start_response::StarterType;
 use super::support::Support;
 use super::watch::{self, Watch};
-use super::{compat, conf_py, program};
+use super::{compat, conf_py, logger, program};
 use crate::config::ConfigError;
 use crate::config::raw::{Object, Raw};
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
-use crate::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, Runtime, WrongHook};
+use crate::door::{
+    App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, LoggerSpec, Runtime, WrongHook,
+};
 
 /// The interpreter this process lives in.
 #[derive(Default)]
 pub struct PyRuntime {
     support: OnceLock<Arc<Support>>,
+    logger: logger::Current,
     watch: OnceLock<Watch>,
 }
 
@@ -86,6 +89,13 @@ impl Runtime for PyRuntime {
                 tracing::error!("Cannot set the environment variable {name}: {error}");
             }
         });
+    }
+
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String> {
+        Python::attach(|py| {
+            let support = self.support(py).map_err(|error| error.to_string())?;
+            self.logger.choose(py, &support, spec, level)
+        })
     }
 
     fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
