@@ -111,6 +111,8 @@ pub struct HookSpec {
     pub hooks: Vec<(&'static str, Raw)>,
     /// All settings, for `server.cfg`.
     pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
 }
 
 /// What a Python logger is made of.
@@ -118,6 +120,8 @@ pub struct HookSpec {
 pub struct LoggerSpec {
     /// All settings.
     pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
 }
 
 /// A hook that cannot be called as it is.

@@ -43,18 +43,21 @@ pub struct Started {
 
 /// What the application's loader needs.
 pub fn app(config: &Config, started: &Started) -> AppSpec {
-    let directory = directory(config, started);
-    let mut search = config.pythonpath.clone();
-    search.push(directory.to_string_lossy().into_owned());
     AppSpec {
         target: config.wsgi_app.to_string(),
         loader: started.program.as_ref().map(|program| program.loader.clone()),
-        search,
+        search: search(config, started),
         multithread: config.threads > 1 || config.worker_class == WorkerClass::Gthread,
         multiprocess: config.workers > 1,
         log_environ: Vec::new(),
         sendfile: config.sendfile,
     }
+}
+
+/// Where Python modules are looked for first.
+fn search(config: &Config, started: &Started) -> Vec<String> {
+    let directory = directory(config, started).to_string_lossy().into_owned();
+    config.pythonpath.iter().cloned().chain([directory]).collect()
 }
 
 /// What the error log needs.
@@ -148,7 +151,8 @@ fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, S
     if config.hooks.is_empty() {
         return Ok(None);
     }
-    let spec = HookSpec { hooks: config.hooks.clone(), settings: values(config) };
+    let spec =
+        HookSpec { hooks: config.hooks.clone(), settings: values(config), search: search(config, started) };
     match started.runtime.hooks(&spec) {
         Ok(hooks) => Ok(Some(hooks)),
         Err(WrongHook { name, problem }) if name.is_empty() => Err(problem),
@@ -157,7 +161,7 @@ fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, S
 }
 
 /// What a Python logger is made of, if the configuration asks for one.
-fn logger(config: &Config) -> Option<Arc<LoggerSpec>> {
+fn logger(config: &Config, started: &Started) -> Option<Arc<LoggerSpec>> {
     let default = match &config.logger_class {
         Raw::Nothing => true,
         Raw::Text(name) => DEFAULT_LOGGERS.contains(&name.as_str()),
@@ -167,7 +171,8 @@ fn logger(config: &Config) -> Option<Arc<LoggerSpec>> {
     let configured = config.logconfig.is_some()
         || config.logconfig_json.is_some()
         || config.logconfig_dict != Raw::Nothing;
-    (!default || configured).then(|| Arc::new(LoggerSpec { settings: values(config) }))
+    (!default || configured)
+        .then(|| Arc::new(LoggerSpec { settings: values(config), search: search(config, started) }))
 }
 
 /// Every setting, as Python gets to see it.
@@ -194,7 +199,7 @@ impl Surroundings {
             chosen: config.chdir.is_some(),
             variables: config.raw_env.clone(),
             log: error_log(config),
-            logger: logger(config),
+            logger: logger(config, started),
             runtime: Arc::clone(&started.runtime),
         }
     }
@@ -307,7 +312,7 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
         // A Python logger writes access lines, too.
         access: target(&config.accesslog)
-            .filter(|_| logger(config).is_none())
+            .filter(|_| logger(config, started).is_none())
             .map(|target| (config.access_log_format.clone(), target)),
     })
 }

@@ -53,7 +53,7 @@ fn activate(py: Python<'_>, support: &Arc<Support>, spec: &LoggerSpec) -> PyResu
     compat::module(py, "_rwsgi.lent")?.call_method0("take_back")?;
     let module = compat::module(py, MODULE)?;
     // Only a logger that could be made takes the place of the one before.
-    let level: String = module.call_method1("activate", (rows,))?.extract()?;
+    let level: String = module.call_method1("activate", (rows, &spec.search))?.extract()?;
     let logger = PyLogger { write: Kept::new(&module.getattr("write")?), support: Arc::clone(support) };
     log::divert(Some(Arc::new(logger)));
     if let Ok(level) = level.parse() {

@@ -333,12 +333,14 @@ def find(cfg):
     return getattr(__import__(module, fromlist=[name]), name)
 
 
-def activate(rows):
+def activate(rows, directories):
     """Makes the logger this configuration wants the server's, and returns its level. Raises what
     the logger's class raises."""
     global active
+    from .conf import search
     from .settings import of_server
 
+    search(directories)
     cfg = of_server(rows)
     made = find(cfg)(cfg)
     active = made

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 
+from .conf import search
 from .settings import HOOKS, of_server
 
 
@@ -233,7 +234,8 @@ worker = None
 active = None
 
 
-def prepare(rows, hooks):
+def prepare(rows, hooks, directories):
+    search(directories)
     return Hooks(rows, hooks)
 
 
