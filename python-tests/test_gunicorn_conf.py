@@ -142,6 +142,12 @@ def test_a_value_that_is_wrong_says_where(tmp_path, text, said):
     assert status == 1 and said in output, output
 
 
+def test_a_check_looks_at_hooks(tmp_path):
+    (tmp_path / "gunicorn.conf.py").write_text("def child_exit(worker): pass\n")
+    status, said = refused(tmp_path, "--check-config", "--chdir", str(APPS), "seen:application")
+    assert status == 1 and "child_exit (gunicorn.conf.py line 1): takes 1 arguments" in said
+
+
 def test_a_missing_file_is_an_error(tmp_path):
     status, said = refused(tmp_path, "-c", "nowhere.py", "seen:application")
     assert status == 1 and said.strip() == "rwsgi: nowhere.py: cannot be read: No such file or directory"

@@ -107,13 +107,13 @@ def test_worker_abort_comes_with_the_timeout(configured):
         import sys
         timeout = 1
         def worker_abort(worker): note("worker_abort", worker.pid, len(sys._current_frames()) > 1)
-        def post_request(worker, req, environ, resp): note("post_request", req.path)
+        def post_request(worker, req, environ, resp): note("post_request", req.path, resp.status_code)
     """, app="probe:application")
     with Wire(server.address) as wire:
         assert wire.get("/sleep?for=20").status == 504
     (pid,) = server.booted(1)
     assert configured.notes("worker_abort") == [[pid, "worker_abort", pid, True]]
-    assert configured.notes("post_request") == [[pid, "post_request", "/sleep"]]
+    assert configured.notes("post_request") == [[pid, "post_request", "/sleep", 504]]
 
 
 # Requests

@@ -104,9 +104,6 @@ fn start(config: Config, started: Started) -> i32 {
         return i32::from(exit::CONFIGURATION);
     }
     warn(&config);
-    if config.print_config || config.check_config {
-        return check(&config, &started);
-    }
     let settings = match wiring::master(&config, &started, surroundings) {
         Ok(settings) => settings,
         Err(error) => {
@@ -114,6 +111,9 @@ fn start(config: Config, started: Started) -> i32 {
             return i32::from(exit::CONFIGURATION);
         }
     };
+    if config.print_config || config.check_config {
+        return check(&config, &started);
+    }
     master::run(settings, &*started.runtime, &|| reload(&started))
 }
 
