@@ -7,12 +7,14 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use crate::cli::{self, Invocation, Loaded, Readers};
 use crate::config::types::GunicornModule;
-use crate::config::{Config, ConfigError, exit};
+use crate::config::{Config, ConfigError, Origin, exit};
 use crate::door::{Program, Runtime};
 use crate::master::{self, MasterSettings};
 use crate::wiring::{self, Started, Surroundings};
@@ -71,8 +73,37 @@ fn begin(started: Started) -> i32 {
             say(&text);
             i32::from(code)
         }
-        Ok(Loaded::Run(config)) => start(*config, started),
+        Ok(Loaded::Run(config)) => match elsewhere(&config, &started) {
+            Some(error) => {
+                complain(&error);
+                i32::from(exit::CONFIGURATION)
+            }
+            None => start(*config, started),
+        },
     }
+}
+
+/// An interpreter that rwsgi.toml names: the launcher, which reads no files, is asked again.
+/// Returns only if that is not needed, or failed.
+fn elsewhere(config: &Config, started: &Started) -> Option<String> {
+    let invocation = &started.invocation;
+    let choices = [("python", "RWSGI_PYTHON", &config.python), ("venv", "RWSGI_VENV", &config.venv)];
+    let (variable, path, origin) = choices.into_iter().find_map(|(setting, variable, chosen)| {
+        let origin = config.origin(setting);
+        let in_toml =
+            matches!(origin, Origin::File { path, .. } if path.extension().is_some_and(|end| end == "toml"));
+        let path = chosen.as_ref().filter(|_| in_toml)?;
+        Some((variable, invocation.directory.join(path), origin))
+    })?;
+    let Some(executable) = &started.executable else {
+        return Some(format!(
+            "rwsgi: {} ({origin}) cannot be followed: this server was started from Python; start `rwsgi`",
+            path.display()
+        ));
+    };
+    // The variable is stronger than the file: the next time round this is settled.
+    let error = Command::new(executable).args(&invocation.args).env(variable, &path).exec();
+    Some(format!("rwsgi: cannot start {} for {}: {error}", executable.display(), path.display()))
 }
 
 /// Which time it is that the configuration is read.

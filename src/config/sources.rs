@@ -39,15 +39,18 @@ pub type Source = Vec<Given>;
 /// The prefix of our environment variables.
 pub const PREFIX: &str = "RWSGI_";
 
-/// `RWSGI_` variables that are not settings: between our own processes, and for our tests.
+/// `RWSGI_` variables that are not settings: the launcher's, those between our own processes, and
+/// those of our tests.
 pub const RESERVED_VARIABLES: &[&str] = &[
     "RWSGI_BLESS",
     "RWSGI_CORE",
     "RWSGI_EXECUTABLE",
     "RWSGI_LAUNCH",
+    "RWSGI_TEST_PYTHONS",
     "RWSGI_UPGRADE_FD",
     "RWSGI_UPGRADE_FOREIGN",
     "RWSGI_UPGRADE_PID",
+    "RWSGI_WHEEL",
 ];
 
 /// Whose name it is.

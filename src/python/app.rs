@@ -24,7 +24,7 @@ use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::observer::{Observed, Observer};
 use super::start_response::{StarterType, retire};
-use super::support::Support;
+use super::support::{self, Support};
 use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
 use crate::log;
 
@@ -100,7 +100,10 @@ impl App for PyApp {
             // not used here but through `shared`.
             unsafe { running.shared.open(out) };
             let driven = match self.begin(py, &mut running, exchange) {
-                Ok(()) => running.drive(py, &self.0),
+                Ok(()) => running.pump(py).unwrap_or_else(|error| {
+                    running.name(exchange);
+                    running.failed(py, &self.0, &error)
+                }),
                 Err(error) => running.failed(py, &self.0, &error),
             };
             match driven {
@@ -115,13 +118,25 @@ impl App for PyApp {
                     Step::Failed
                 }
                 Driven::Parked => {
-                    running.shared.shut();
+                    running.shared.shut(py);
                     running.name(exchange);
                     Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
                 }
             }
         })
     }
+}
+
+/// A child the application forked has come back from it. It holds the worker's connections, its
+/// listeners and its epoll: whatever it did from here on would be done twice.
+fn end_stray(request: &str) -> ! {
+    tracing::error!(
+        "Error handling request {request}: the application forked, and its child (pid: {}) came back; \
+         ended it. A child of os.fork has to end with os._exit",
+        std::process::id()
+    );
+    // SAFETY: ends the process without running anything of the worker's.
+    unsafe { libc::_exit(70) }
 }
 
 impl PyApp {
@@ -152,6 +167,10 @@ impl PyApp {
             ))
         };
         running.starter = Some(starter);
+        if support::is_stray() {
+            running.name(exchange);
+            end_stray(&running.request);
+        }
         let Some(result) = result else {
             running.name(exchange);
             return Err(PyErr::fetch(py));
@@ -236,6 +255,9 @@ impl Running {
                     None => return self.complete(py),
                 },
             };
+            if support::is_stray() {
+                end_stray(&self.request);
+            }
             self.must_have_started()?;
             let bytes = &block.bytes()[offset..];
             let flow = self.shared.with_sink(py, |sink| {
@@ -272,7 +294,6 @@ impl Running {
     fn complete(&mut self, py: Python<'_>) -> PyResult<Driven> {
         self.must_have_started()?;
         let lazily = self.source.is_lazy();
-        // Unreachable only if a thread of the application is inside write(): its block comes last.
         let ended = self.shared.with_sink(py, |sink| {
             self.shared.send_head(sink, Some(0))?;
             if lazily {
@@ -319,7 +340,7 @@ impl Running {
         if let Some(starter) = self.starter.take() {
             retire(py, &starter);
         }
-        self.shared.reset();
+        self.shared.reset(py);
         inner.support.flush_errors(py);
     }
 }
@@ -398,7 +419,7 @@ impl Reply for PyReply {
             let driven = running.drive(py, &self.inner);
             match driven {
                 Driven::Parked => {
-                    running.shared.shut();
+                    running.shared.shut(py);
                     Resumed::Parked
                 }
                 Driven::Done => {

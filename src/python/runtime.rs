@@ -19,7 +19,7 @@ use super::hooks::PyHooks;
 use super::object::Owned;
 use super::observer::Observer;
 use super::start_response::StarterType;
-use super::support::Support;
+use super::support::{self, Support};
 use super::watch::{self, Watch};
 use super::{compat, conf_py, logger, program};
 use crate::config::ConfigError;
@@ -76,6 +76,7 @@ impl Runtime for PyRuntime {
     fn after_fork_child(&self) {
         // SAFETY: as above; the forking thread is the only one left.
         Python::attach(|_| unsafe { ffi::PyOS_AfterFork_Child() });
+        support::is_ours();
     }
 
     fn set_env(&self, name: &str, value: Option<&str>) {

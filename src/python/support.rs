@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyModule;
+use pyo3::types::{IntoPyDict, PyModule};
 
 use super::object::Owned;
 
@@ -64,6 +64,25 @@ fn mark_partial() {
     PARTIAL.store(true, Ordering::Relaxed);
 }
 
+/// This process was forked by the application, and is not a worker.
+static CHILD: AtomicBool = AtomicBool::new(false);
+
+/// `_child()`: runs in every child of `os.fork`.
+#[pyfunction]
+fn mark_child() {
+    CHILD.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process is a child of the application's that came back from it.
+pub(super) fn is_stray() -> bool {
+    CHILD.load(Ordering::Relaxed)
+}
+
+/// This process is one of the server's own after all.
+pub(super) fn is_ours() {
+    CHILD.store(false, Ordering::Relaxed);
+}
+
 impl Support {
     /// Writes out what a request left without an end of line.
     pub(super) fn flush_errors(&self, py: Python<'_>) {
@@ -80,6 +99,9 @@ impl Support {
             .map_err(|_| PyRuntimeError::new_err("support.py holds a NUL"))?;
         let module = PyModule::from_code(py, &source, c"<rwsgi>", c"_rwsgi_support")?;
         module.setattr("_log", pyo3::wrap_pyfunction!(log_text, &module)?)?;
+        let child = pyo3::wrap_pyfunction!(mark_child, &module)?;
+        let hooks = [("after_in_child", child)].into_py_dict(py)?;
+        py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
         module.setattr("_partial", pyo3::wrap_pyfunction!(mark_partial, &module)?)?;
         module.setattr("_interrupted", pyo3::wrap_pyfunction!(super::guests::interrupted, &module)?)?;
         let get = |name: &str| module.getattr(name).map(|object| Owned::of(&object));
