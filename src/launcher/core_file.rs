@@ -114,11 +114,11 @@ mod tests {
         let (executable, beside) = (root.path().join("rwsgi"), root.path().join(NAME));
         let deps = root.path().join("deps").join(NAME);
         file(&deps, 20);
-        assert_eq!(find(None, Some(&executable)).unwrap(), Some(deps.clone()));
+        assert_eq!(find(None, Some(&executable)).unwrap(), Core::File(deps.clone()));
         file(&beside, 10);
-        assert_eq!(find(None, Some(&executable)).unwrap(), Some(beside));
+        assert_eq!(find(None, Some(&executable)).unwrap(), Core::File(beside));
         file(&deps, 0);
-        assert_eq!(find(None, Some(&executable)).unwrap(), Some(deps));
+        assert_eq!(find(None, Some(&executable)).unwrap(), Core::File(deps));
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             Err(LaunchError::NoCore { named }) if named == core
         ));
         file(&core, 0);
-        assert_eq!(find(Some(core.clone().into()), None).unwrap(), Some(core));
-        assert_eq!(find(Some(OsString::new()), None).unwrap(), None);
+        assert_eq!(find(Some(core.clone().into()), None).unwrap(), Core::File(core));
+        assert_eq!(find(Some(OsString::new()), None).unwrap(), Core::Package { or: None });
     }
 }
