@@ -35,25 +35,6 @@ pub trait Runtime: Send + Sync {
     fn after_fork_child(&self);
     /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
     fn set_env(&self, name: &str, value: Option<&str>);
-    /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
-    /// `python:MODULE`.
-    fn read_configuration(
-        &self,
-        name: &str,
-        start: &Path,
-        module: GunicornModule,
-    ) -> Result<Variables, ConfigError>;
-    /// Makes a module `gunicorn` importable, or not.
-    fn provide_gunicorn(&self, when: GunicornModule);
-    /// Makes the operator's hooks callable. Imports those that are named.
-    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook>;
-    /// What a program of the operator's has set; `again`: it is to make up its mind anew.
-    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
-    /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
-    fn run_script(&self, file: &str, arguments: &[String]) -> i32;
-    /// Has a Python logger write the error log from now on, and access lines; without one, lends
-    /// the server's own log to applications, at this level. An error is one line.
-    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
@@ -75,11 +56,35 @@ pub trait Runtime: Send + Sync {
     fn finish(&self);
 }
 
+/// What the operator has written in Python. Only the composition root asks for it: master and
+/// worker know a [`Runtime`] and what was made for them.
+pub trait Scripting: Runtime {
+    /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
+    /// `python:MODULE`.
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError>;
+    /// Makes a module `gunicorn` importable, or not.
+    fn provide_gunicorn(&self, when: GunicornModule);
+    /// Makes the operator's hooks callable. Imports those that are named.
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook>;
+    /// What a program of the operator's has set; `again`: it is to make up its mind anew.
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
+    /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32;
+    /// Has a Python logger write the error log from now on, and access lines; without one, lends
+    /// the server's own log to applications, at this level. An error is one line.
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
+}
+
 /// A Python program that is its own configuration: it has derived a class from Gunicorn's
 /// `BaseApplication` and asks to be served.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Its object, for [`Runtime::settings_of`].
+    /// Its object, for [`Scripting::settings_of`].
     pub application: Object,
     /// What makes the WSGI application.
     pub loader: Object,

@@ -39,7 +39,7 @@ mod rwsgi_core {
     use pyo3::prelude::*;
 
     use crate::config::types::GunicornModule;
-    use crate::door::Runtime;
+    use crate::door::Scripting;
     use crate::python::{self, PyRuntime};
     use crate::root;
 

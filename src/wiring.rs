@@ -15,7 +15,7 @@ use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, Scripting, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -36,7 +36,7 @@ pub struct Started {
     /// The launcher, if there was one.
     pub executable: Option<PathBuf>,
     /// The interpreter.
-    pub runtime: Arc<dyn Runtime>,
+    pub runtime: Arc<dyn Scripting>,
     /// The program that asked to be served, if it was not the operator.
     pub program: Option<Program>,
 }
@@ -134,7 +134,7 @@ fn life(
 ) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
     let worker = WorkerSettings { hooks, ..worker(config, started)? };
     let (most, jitter) = (config.max_requests, config.max_requests_jitter);
-    let runtime = Arc::clone(&started.runtime);
+    let runtime: Arc<dyn Runtime> = started.runtime.clone();
     Ok(move |seat| {
         if let Err(error) = surroundings.enter() {
             tracing::error!("Worker failed to boot: {error}");
@@ -188,7 +188,7 @@ pub struct Surroundings {
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
     logger: Option<Arc<LoggerSpec>>,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<dyn Scripting>,
 }
 
 impl Surroundings {

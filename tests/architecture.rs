@@ -39,7 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &["python/", "system/raw.rs", "launcher/handover.rs"];
 
 /// The extension module's entry, which has to stand at the root of the crate.
-const MODULE_GLUE: &[&str] = &["#[pyo3::pymodule]", "#[pyo3::pyfunction]"];
+const MODULE_GLUE: &[&str] = &["#[pyo3::pymodule]", "#[pyo3::pyfunction]", "#[pyo3(name"];
 
 /// Lines of a file, without its test modules.
 const FILE_CAP: usize = 450;

@@ -27,7 +27,7 @@ use crate::config::raw::{Object, Raw};
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
 use crate::door::{
-    App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, LoggerSpec, Runtime, WrongHook,
+    App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, LoggerSpec, Runtime, Scripting, WrongHook,
 };
 
 /// The interpreter this process lives in.
@@ -90,46 +90,6 @@ impl Runtime for PyRuntime {
                 tracing::error!("Cannot set the environment variable {name}: {error}");
             }
         });
-    }
-
-    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String> {
-        Python::attach(|py| {
-            let support = self.support(py).map_err(|error| error.to_string())?;
-            self.logger.choose(py, &support, spec, level)
-        })
-    }
-
-    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
-        Python::attach(|py| program::settings(py, application, again))
-    }
-
-    fn run_script(&self, file: &str, arguments: &[String]) -> i32 {
-        Python::attach(|py| program::run_script(py, file, arguments))
-    }
-
-    fn read_configuration(
-        &self,
-        name: &str,
-        start: &Path,
-        module: GunicornModule,
-    ) -> Result<Variables, ConfigError> {
-        Python::attach(|py| {
-            self.import_support(py);
-            conf_py::read(py, name, start, module)
-        })
-    }
-
-    fn provide_gunicorn(&self, when: GunicornModule) {
-        Python::attach(|py| {
-            self.import_support(py);
-            if let Err(error) = compat::provide(py, when) {
-                tracing::error!("Cannot provide a module gunicorn: {error}");
-            }
-        });
-    }
-
-    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
-        Python::attach(|py| PyHooks::new(py, spec))
     }
 
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
@@ -208,6 +168,48 @@ impl Runtime for PyRuntime {
 
     fn finish(&self) {
         Python::attach(|py| self.call_support(py, "finish", |support| &support.finish));
+    }
+}
+
+impl Scripting for PyRuntime {
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        Python::attach(|py| PyHooks::make(py, spec))
+    }
+
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String> {
+        Python::attach(|py| {
+            let support = self.support(py).map_err(|error| error.to_string())?;
+            self.logger.choose(py, &support, spec, level)
+        })
+    }
+
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
+        Python::attach(|py| program::settings(py, application, again))
+    }
+
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32 {
+        Python::attach(|py| program::run_script(py, file, arguments))
+    }
+
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError> {
+        Python::attach(|py| {
+            self.import_support(py);
+            conf_py::read(py, name, start, module)
+        })
+    }
+
+    fn provide_gunicorn(&self, when: GunicornModule) {
+        Python::attach(|py| {
+            self.import_support(py);
+            if let Err(error) = compat::provide(py, when) {
+                tracing::error!("Cannot provide a module gunicorn: {error}");
+            }
+        });
     }
 }
 

@@ -26,11 +26,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
-use rwsgi_core::config::ConfigError;
-use rwsgi_core::config::raw::Object;
-use rwsgi_core::config::sources::Variables;
-use rwsgi_core::config::types::GunicornModule;
-use rwsgi_core::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, Runtime, WrongHook};
+use rwsgi_core::door::{App, AppSpec, LoadFailure, Runtime};
 use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, WorkerLife};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
@@ -195,19 +191,6 @@ impl Runtime for NoPython {
         work();
     }
     fn set_env(&self, _: &str, _: Option<&str>) {}
-    fn read_configuration(&self, _: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
-        unreachable!("there is no Python here")
-    }
-    fn provide_gunicorn(&self, _: GunicornModule) {}
-    fn hooks(&self, _: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
-        unreachable!("there is no Python here")
-    }
-    fn settings_of(&self, _: &Object, _: bool) -> Result<Variables, ConfigError> {
-        unreachable!("there is no Python here")
-    }
-    fn run_script(&self, _: &str, _: &[String]) -> i32 {
-        unreachable!("there is no Python here")
-    }
     fn check_signals(&self) -> bool {
         false
     }
