@@ -17,6 +17,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::config::raw::{Object, Raw};
@@ -25,40 +26,22 @@ use crate::config::types::GunicornModule;
 use crate::http::head::Head;
 use crate::http::response::{HeadError, ResponseHead};
 
-/// The interpreter as the processes see it: forking, loading, signals.
-pub trait Runtime: Send + Sync {
+/// The interpreter as a process that forks sees it.
+pub trait Forks: Send + Sync {
     /// Right before `fork`: PyOS_BeforeFork. The calling thread holds the interpreter.
     fn before_fork(&self);
     /// Right after `fork` in the parent, also when it failed: PyOS_AfterFork_Parent.
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
-    /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
-    fn set_env(&self, name: &str, value: Option<&str>);
-    /// Imports the application. Runs its import-time code.
-    fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
     fn released(&self, work: &mut (dyn FnMut() + Send));
-    /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
-    /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
-    fn check_signals(&self) -> bool;
-    /// Gets ready to interrupt and to show threads; called once, in the main thread, before the
-    /// application is loaded.
-    fn prepare_watchdog(&self);
-    /// The Python stack of the thread the interpreter knows as `ident`. Waits for the interpreter.
-    fn stack(&self, ident: u64) -> Option<String>;
-    /// The same without the interpreter's leave, for when a thread does not give it back.
-    fn stack_by_force(&self, ident: u64) -> Option<String>;
-    /// Raises an exception in the exchange that `thread` (an index) has in hand, if it still has
-    /// one. Waits for the interpreter.
-    fn interrupt(&self, thread: usize) -> bool;
-    /// Runs the application's exit handlers and flushes its streams, at the end of a worker.
-    fn finish(&self);
 }
 
-/// What the operator has written in Python. Only the composition root asks for it: master and
-/// worker know a [`Runtime`] and what was made for them.
-pub trait Scripting: Runtime {
+/// The interpreter as the configuration sees it.
+pub trait Configures: Send + Sync {
+    /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
+    fn set_env(&self, name: &str, value: Option<&str>);
     /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
     /// `python:MODULE`.
     fn read_configuration(
@@ -80,11 +63,32 @@ pub trait Scripting: Runtime {
     fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
 }
 
+/// The interpreter as a worker sees it, and everybody together.
+pub trait Runtime: Forks + Configures {
+    /// Imports the application. Runs its import-time code.
+    fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
+    /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
+    fn check_signals(&self) -> bool;
+    /// Gets ready to interrupt and to show threads; called once, in the main thread, before the
+    /// application is loaded.
+    fn prepare_watchdog(&self);
+    /// The Python stack of the thread the interpreter knows as `ident`. Waits for the interpreter.
+    fn stack(&self, ident: u64) -> Option<String>;
+    /// The same without the interpreter's leave, for when a thread does not give it back.
+    fn stack_by_force(&self, ident: u64) -> Option<String>;
+    /// Raises an exception in the exchange that `thread` (an index) has in hand, if it still has
+    /// one. Waits for the interpreter.
+    fn interrupt(&self, thread: usize) -> bool;
+    /// Runs the application's exit handlers and flushes its streams, at the end of a worker.
+    fn finish(&self);
+}
+
 /// A Python program that is its own configuration: it has derived a class from Gunicorn's
 /// `BaseApplication` and asks to be served.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Its object, for [`Scripting::settings_of`].
+    /// Its object, for [`Runtime::settings_of`].
     pub application: Object,
     /// What makes the WSGI application.
     pub loader: Object,
@@ -299,6 +303,10 @@ pub struct Exchange<'a> {
     pub endpoint: &'a Endpoint,
     /// The decoded request body; taken by the application side.
     pub body: Body<'a>,
+    /// Its id, visible ASCII; empty where ids are not wanted.
+    pub request_id: &'a str,
+    /// How long it had waited before it reached this server, where a trusted peer said so.
+    pub queued: Option<Duration>,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
     /// Which request of its connection this is, from 1.

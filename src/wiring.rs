@@ -15,13 +15,15 @@ use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, Scripting, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log;
-use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
+use crate::master::settings::{Bind, Hook, Reexec, StatusLife, WorkerLife};
 use crate::master::{MasterSettings, Seat};
+use crate::metrics::seat::Desk;
+use crate::status;
 use crate::system::user;
 use crate::worker::settings::{Forwarding, Said};
 use crate::worker::{self, WorkerSettings};
@@ -36,7 +38,7 @@ pub struct Started {
     /// The launcher, if there was one.
     pub executable: Option<PathBuf>,
     /// The interpreter.
-    pub runtime: Arc<dyn Scripting>,
+    pub runtime: Arc<dyn Runtime>,
     /// The program that asked to be served, if it was not the operator.
     pub program: Option<Program>,
 }
@@ -91,6 +93,8 @@ pub fn master(
     let hooks = hooks(config, started)?;
     Ok(MasterSettings {
         worker: WorkerLife(Rc::new(life(config, started, surroundings.clone(), hooks.clone())?)),
+        status: StatusLife(Rc::new(status_life(config, started))),
+        status_binds: config.status_bind.iter().map(bind).collect(),
         hooks,
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
@@ -134,7 +138,7 @@ fn life(
 ) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
     let worker = WorkerSettings { hooks, ..worker(config, started)? };
     let (most, jitter) = (config.max_requests, config.max_requests_jitter);
-    let runtime: Arc<dyn Runtime> = started.runtime.clone();
+    let runtime = Arc::clone(&started.runtime);
     Ok(move |seat| {
         if let Err(error) = surroundings.enter() {
             tracing::error!("Worker failed to boot: {error}");
@@ -144,6 +148,18 @@ fn life(
         settings.max_requests = most.map(|most| most + random_below(jitter + 1));
         worker::run(seat, settings, Arc::clone(&runtime))
     })
+}
+
+/// The status process's life under this configuration.
+fn status_life(config: &Config, started: &Started) -> impl Fn(Desk) -> i32 + use<> {
+    let surroundings = Surroundings::of(config, started);
+    move |desk| {
+        if let Err(error) = surroundings.enter() {
+            tracing::error!("Status process failed to boot: {error}");
+            return i32::from(exit::BOOT);
+        }
+        status::run(desk)
+    }
 }
 
 /// The operator's hooks; none where none is set.
@@ -188,7 +204,7 @@ pub struct Surroundings {
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
     logger: Option<Arc<LoggerSpec>>,
-    runtime: Arc<dyn Scripting>,
+    runtime: Arc<dyn Runtime>,
 }
 
 impl Surroundings {
@@ -313,7 +329,9 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         // A Python logger writes access lines, too.
         access: target(&config.accesslog)
             .filter(|_| logger(config, started).is_none())
-            .map(|target| (config.access_log_format.clone(), target)),
+            .map(|target| access_log(config, target)),
+        request_id: config.request_id,
+        slow_request: config.slow_request,
     })
 }
 
@@ -330,6 +348,23 @@ fn said(by: ForwardedBy) -> Said {
         ForwardedBy::Own => Said::Own,
         ForwardedBy::Standard => Said::Forwarded,
     }
+}
+
+fn access_log(config: &Config, target: log::Target) -> log::AccessSettings {
+    let json = |names| log::Layout::Json {
+        names,
+        request: config.access_log_request_headers.clone(),
+        response: config.access_log_response_headers.clone(),
+    };
+    let layout = match config.access_log_format.as_str() {
+        _ if config.access_log_json_ecs => json(log::Names::Ecs),
+        _ if config.access_log_json => json(log::Names::Own),
+        "ecs" => json(log::Names::Ecs),
+        "json" => json(log::Names::Own),
+        format => log::Layout::Text(format.to_owned()),
+    };
+    let (skip, sample) = (config.access_log_skip.clone(), config.access_log_sample);
+    log::AccessSettings { layout, target, skip, sample }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -27,7 +27,8 @@ use crate::config::raw::{Object, Raw};
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
 use crate::door::{
-    App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, LoggerSpec, Runtime, Scripting, WrongHook,
+    App, AppSpec, Configures, Forks, HookSpec, Hooks, LoadFailure, LoadFailureKind, LoggerSpec, Runtime,
+    WrongHook,
 };
 
 /// The interpreter this process lives in.
@@ -62,7 +63,7 @@ impl PyRuntime {
     }
 }
 
-impl Runtime for PyRuntime {
+impl Forks for PyRuntime {
     fn before_fork(&self) {
         // SAFETY: the calling thread is attached; `Python::attach` makes sure of it.
         Python::attach(|_| unsafe { ffi::PyOS_BeforeFork() });
@@ -79,6 +80,14 @@ impl Runtime for PyRuntime {
         support::is_ours();
     }
 
+    fn released(&self, work: &mut (dyn FnMut() + Send)) {
+        // Attaching first gives a thread of ours one thread state for its whole life: made anew
+        // for each request it would cost a microsecond and lose the application's thread-locals.
+        Python::attach(|py| py.detach(work));
+    }
+}
+
+impl Configures for PyRuntime {
     fn set_env(&self, name: &str, value: Option<&str>) {
         Python::attach(|py| {
             let changed =
@@ -92,6 +101,48 @@ impl Runtime for PyRuntime {
         });
     }
 
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String> {
+        Python::attach(|py| {
+            let support = self.support(py).map_err(|error| error.to_string())?;
+            self.logger.choose(py, &support, spec, level)
+        })
+    }
+
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
+        Python::attach(|py| program::settings(py, application, again))
+    }
+
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32 {
+        Python::attach(|py| program::run_script(py, file, arguments))
+    }
+
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError> {
+        Python::attach(|py| {
+            self.import_support(py);
+            conf_py::read(py, name, start, module)
+        })
+    }
+
+    fn provide_gunicorn(&self, when: GunicornModule) {
+        Python::attach(|py| {
+            self.import_support(py);
+            if let Err(error) = compat::provide(py, when) {
+                tracing::error!("Cannot provide a module gunicorn: {error}");
+            }
+        });
+    }
+
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        Python::attach(|py| PyHooks::make(py, spec))
+    }
+}
+
+impl Runtime for PyRuntime {
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;
@@ -114,12 +165,6 @@ impl Runtime for PyRuntime {
             let app: Arc<dyn App> = Arc::new(PyApp(Arc::new(inner)));
             Ok(app)
         })
-    }
-
-    fn released(&self, work: &mut (dyn FnMut() + Send)) {
-        // Attaching first gives a thread of ours one thread state for its whole life: made anew
-        // for each request it would cost a microsecond and lose the application's thread-locals.
-        Python::attach(|py| py.detach(work));
     }
 
     fn check_signals(&self) -> bool {
@@ -168,48 +213,6 @@ impl Runtime for PyRuntime {
 
     fn finish(&self) {
         Python::attach(|py| self.call_support(py, "finish", |support| &support.finish));
-    }
-}
-
-impl Scripting for PyRuntime {
-    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
-        Python::attach(|py| PyHooks::make(py, spec))
-    }
-
-    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String> {
-        Python::attach(|py| {
-            let support = self.support(py).map_err(|error| error.to_string())?;
-            self.logger.choose(py, &support, spec, level)
-        })
-    }
-
-    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
-        Python::attach(|py| program::settings(py, application, again))
-    }
-
-    fn run_script(&self, file: &str, arguments: &[String]) -> i32 {
-        Python::attach(|py| program::run_script(py, file, arguments))
-    }
-
-    fn read_configuration(
-        &self,
-        name: &str,
-        start: &Path,
-        module: GunicornModule,
-    ) -> Result<Variables, ConfigError> {
-        Python::attach(|py| {
-            self.import_support(py);
-            conf_py::read(py, name, start, module)
-        })
-    }
-
-    fn provide_gunicorn(&self, when: GunicornModule) {
-        Python::attach(|py| {
-            self.import_support(py);
-            if let Err(error) = compat::provide(py, when) {
-                tracing::error!("Cannot provide a module gunicorn: {error}");
-            }
-        });
     }
 }
 
