@@ -31,7 +31,7 @@ use rwsgi_core::http::forwarded::{self, AddrSet};
 use rwsgi_core::http::limits::{Limits, Policy};
 use rwsgi_core::http::proxy_protocol::{self, Mode};
 use rwsgi_core::http::{host, target};
-use rwsgi_core::log::{AccessFormat, AccessLog, AccessRecord, NoFields, Sink, Target};
+use rwsgi_core::log::{AccessFormat, AccessLog, AccessRecord, NoFields, Phases, Sink, Target};
 
 /// What most mutations insert: the marks the grammars here are made of.
 const MARKS: [&[u8]; 40] = [
@@ -272,7 +272,10 @@ fn access_format() {
             status: random.next() as u16,
             response_length: random.next(),
             duration: Duration::from_nanos(random.next()),
-            now: random.next() as i64 >> 20,
+            now_ms: random.next() >> 20,
+            request_length: random.next(),
+            phases: Phases::default(),
+            request_id: "",
             pid: 1,
             request: &NoFields,
             response: &NoFields,

@@ -170,7 +170,7 @@ def measure(address, siege, options, seconds):
             done += 1
         elif siege.growing and turns < now * 20:
             turns += 1
-            siege.besiege(min(siege.growing, len(siege.slow) + 250))
+            siege.besiege(min(siege.growing, len(siege.slow) + 40))
             siege.drip(0.01)
             siege.storm(options.storm // 20)
         else:

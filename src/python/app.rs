@@ -22,6 +22,7 @@ use super::exchange::Shared;
 use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
+use super::observer::{Observed, Observer};
 use super::start_response::{StarterType, retire};
 use super::support::{self, Support};
 use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
@@ -40,6 +41,7 @@ pub(super) struct Inner {
     pub(super) constants: Constants,
     pub(super) starter: StarterType,
     pub(super) spec: AppSpec,
+    pub(super) observer: Option<Observer>,
     pub(super) pool: Mutex<Pool>,
 }
 
@@ -64,6 +66,8 @@ pub(super) struct Running {
     source: Source,
     /// A block of which the sink took only the first bytes.
     pending: Option<(Block, usize)>,
+    /// What the observer has to be told at the end.
+    observed: Option<Observed>,
     request: String,
 }
 
@@ -89,6 +93,7 @@ impl Inner {
                 iterable: None,
                 source: Source::None,
                 pending: None,
+                observed: None,
                 request: String::new(),
             })
         });
@@ -127,12 +132,12 @@ impl App for PyApp {
             };
             match driven {
                 Driven::Done => {
-                    running.finish(py, &self.0);
+                    running.finish(py, &self.0, &driven);
                     self.0.give_back(running);
                     Step::Done
                 }
                 Driven::Failed => {
-                    running.finish(py, &self.0);
+                    running.finish(py, &self.0, &driven);
                     self.0.give_back(running);
                     Step::Failed
                 }
@@ -163,9 +168,16 @@ impl PyApp {
     /// Environ, the call, and the iterable it returned.
     fn begin(&self, py: Python<'_>, running: &mut Running, exchange: &mut Exchange<'_>) -> PyResult<()> {
         let inner = &*self.0;
+        if let Some(observer) = &inner.observer {
+            let observed = observer.begin(py, exchange);
+            running.observed = Some(observed.inspect_err(|_| running.name(exchange))?);
+        }
         let environs = running.environs.get_or_insert_with(|| Box::new(Environs::new()));
         let built = environs.build(py, &inner.constants, &inner.support, exchange);
         let environ = built.inspect_err(|_| running.name(exchange))?;
+        if let (Some(observer), Some(observed)) = (&inner.observer, &mut running.observed) {
+            observer.built(py, observed, &environ).inspect_err(|_| running.name(exchange))?;
+        }
         // SAFETY: `shared` is boxed in `running`, which `finish` cuts the starter off from.
         let starter = unsafe { inner.starter.make(py, &running.shared)? };
         if !inner.spec.log_environ.is_empty() {
@@ -236,7 +248,9 @@ impl Running {
             }
             self.shared.send_head(sink, Some(len))?;
             if len > 0 {
-                sink.file(file, offset, declared.map_or(len, |declared| declared.min(len)));
+                let len = declared.map_or(len, |declared| declared.min(len));
+                sink.file(file, offset, len);
+                self.shared.count(len);
             }
             Ok::<_, PyErr>(true)
         });
@@ -280,8 +294,9 @@ impl Running {
                 })
             });
             match flow.unwrap_or(Ok(Flow::Gone))? {
-                Flow::More => {}
+                Flow::More => self.shared.count(bytes.len() as u64),
                 Flow::Full { taken } => {
+                    self.shared.count(taken as u64);
                     if taken < bytes.len() {
                         self.pending = Some((block, offset + taken));
                     }
@@ -323,6 +338,9 @@ impl Running {
         }
         if error.is_instance(py, &inner.support.request_timeout.bind(py)) {
             tracing::info!("Ended by its deadline: {}", self.request);
+            if let Some(observed) = &mut self.observed {
+                observed.overdue();
+            }
             return Driven::Failed;
         }
         errors::request_failed(py, &inner.support, &self.request, error);
@@ -330,13 +348,16 @@ impl Running {
     }
 
     /// Ends the exchange: closes the iterable and cuts everything off.
-    fn finish(&mut self, py: Python<'_>, inner: &Inner) {
+    fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
         self.pending = None;
         let source = std::mem::replace(&mut self.source, Source::None);
         if let Some(iterable) = self.iterable.take()
             && let Err(error) = source.close(py, &iterable)
         {
             errors::request_failed(py, &inner.support, &format!("{} (in close())", self.request), &error);
+        }
+        if let Some(observed) = self.observed.take() {
+            self.tell(py, inner, &observed, driven);
         }
         if let Some(environ) = self.environ.take() {
             let values = logged(py, inner, &environ);
@@ -347,6 +368,22 @@ impl Running {
         }
         self.shared.reset(py);
         inner.support.flush_errors(py);
+    }
+}
+
+impl Running {
+    /// Tells the observer, once the reply is on its way.
+    #[cold]
+    fn tell(&self, py: Python<'_>, inner: &Inner, observed: &Observed, driven: &Driven) {
+        let Some(observer) = &inner.observer else { return };
+        let sent = self.shared.with_sink(py, |sink| {
+            if matches!(driven, Driven::Done) {
+                py.detach(|| sink.end());
+            }
+            sink.head_sent()
+        });
+        let failed = matches!(driven, Driven::Failed) && !sent.unwrap_or(true);
+        observer.end(py, &inner.support, observed, &self.shared, failed);
     }
 }
 
@@ -390,9 +427,9 @@ struct PyReply {
 }
 
 impl PyReply {
-    fn end(&mut self, py: Python<'_>) {
+    fn end(&mut self, py: Python<'_>, driven: &Driven) {
         if let Some(mut running) = self.running.take() {
-            running.finish(py, &self.inner);
+            running.finish(py, &self.inner, driven);
             self.inner.give_back(running);
         }
     }
@@ -412,11 +449,11 @@ impl Reply for PyReply {
                     Resumed::Parked
                 }
                 Driven::Done => {
-                    self.end(py);
+                    self.end(py, &driven);
                     Resumed::Done
                 }
                 Driven::Failed => {
-                    self.end(py);
+                    self.end(py, &driven);
                     Resumed::Failed
                 }
             }
@@ -424,14 +461,14 @@ impl Reply for PyReply {
     }
 
     fn abandon(mut self: Box<Self>) {
-        Python::attach(|py| self.end(py));
+        Python::attach(|py| self.end(py, &Driven::Parked));
     }
 }
 
 impl Drop for PyReply {
     fn drop(&mut self) {
         if self.running.is_some() {
-            Python::attach(|py| self.end(py));
+            Python::attach(|py| self.end(py, &Driven::Parked));
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) started: Cell<bool>,
     /// The client is gone: writing is in vain.
     pub(super) gone: Cell<bool>,
+    /// Bytes of the body handed over.
+    pub(super) sent: Cell<u64>,
     sink: Cell<Option<NonNull<dyn Sink>>>,
     /// Somebody has taken the sink and will bring it back.
     busy: Cell<bool>,
@@ -58,6 +60,7 @@ impl Shared {
             response: RefCell::new(ResponseHead::default()),
             started: Cell::new(false),
             gone: Cell::new(false),
+            sent: Cell::new(0),
             sink: Cell::new(None),
             busy: Cell::new(false),
             number: Cell::new(0),
@@ -113,12 +116,18 @@ impl Shared {
         sink.head(&self.response.borrow(), length).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
+    /// Counts bytes of the body.
+    pub(super) fn count(&self, bytes: u64) {
+        self.sent.set(self.sent.get() + bytes);
+    }
+
     /// Ready for the next exchange.
     pub(super) fn reset(&self, py: Python<'_>) {
         self.await_sink(py);
         self.number.set(self.number.get().wrapping_add(1));
         self.started.set(false);
         self.gone.set(false);
+        self.sent.set(0);
         self.sink.set(None);
         if let Ok(mut response) = self.response.try_borrow_mut() {
             response.clear();

@@ -16,6 +16,8 @@ use super::object::Owned;
 pub(super) struct Support {
     /// `support.load(target, search)`.
     pub(super) load: Owned,
+    /// `support.load_by(loader, search)`.
+    pub(super) load_by: Owned,
     /// `support.load_failure(error, target)`.
     pub(super) load_failure: Owned,
     /// `support.format_exception(error)`.
@@ -106,6 +108,7 @@ impl Support {
         let make = |name: &str| module.getattr(name)?.call0().map(|object| Owned::of(&object));
         Ok(Self {
             load: get("load")?,
+            load_by: get("load_by")?,
             load_failure: get("load_failure")?,
             format_exception: get("format_exception")?,
             describe: get("describe")?,

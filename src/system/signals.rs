@@ -109,9 +109,9 @@ impl fmt::Display for Signal {
 
 /// The name of any signal number, with SIG.
 pub fn signal_name(number: i32) -> String {
-    match nix::sys::signal::Signal::try_from(number) {
-        Ok(signal) => signal.as_str().to_owned(),
-        Err(_) => format!("signal {number}"),
+    match signal_hook::low_level::signal_name(number) {
+        Some(name) => name.to_owned(),
+        None => format!("signal {number}"),
     }
 }
 

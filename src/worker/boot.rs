@@ -18,8 +18,8 @@ use super::crew::{Crew, LIFELINE, SIGNALS};
 use super::listeners::Listeners;
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
-use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
-use crate::log::{AccessFormat, AccessLog, Sink};
+use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
+use crate::log::AccessLog;
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
@@ -38,23 +38,31 @@ const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Us
 /// A worker's whole life. Returns its exit code.
 pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) -> i32 {
     let pid = std::process::id();
+    let hooks = settings.hooks.clone();
     let code = match boot(seat, &mut settings, &runtime) {
         Ok(crew) => {
             serve(&crew);
             OK
         }
         Err(Failure::Load(failure)) => loading_failed(&failure),
+        Err(Failure::Hook(error)) => {
+            tracing::error!("Exception in worker process: {error}");
+            BOOT
+        }
         Err(Failure::Os(what, error)) => {
             tracing::error!("Worker (pid: {pid}) cannot boot: {what}: {error}");
             BOOT
         }
     };
+    // A hook that raised is in the log; the worker is as good as gone.
+    let _ = hooks.map(|hooks| hooks.in_worker(WorkerMoment::Exiting));
     runtime.finish();
     code
 }
 
 enum Failure {
     Load(LoadFailure),
+    Hook(HookRaised),
     Os(&'static str, std::io::Error),
 }
 
@@ -69,6 +77,10 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     let app: Arc<dyn App> = runtime.load(&settings.app).map_err(Failure::Load)?;
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
+
+    if let Some(hooks) = &settings.hooks {
+        hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
+    }
 
     let context =
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
@@ -89,11 +101,8 @@ fn register(crew: &Crew) -> std::io::Result<()> {
 }
 
 fn open_access(settings: &WorkerSettings) -> std::io::Result<Option<AccessLog>> {
-    let Some((format, target)) = &settings.access else { return Ok(None) };
-    let invalid = |error: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-    let format = AccessFormat::compile(format).map_err(|error| invalid(error.to_string()))?;
-    let sink = Sink::open(target.clone()).map_err(|error| invalid(error.to_string()))?;
-    Ok(Some(AccessLog::new(format, sink)))
+    let Some(access) = &settings.access else { return Ok(None) };
+    AccessLog::open(access).map(Some).map_err(std::io::Error::other)
 }
 
 fn serve(crew: &Arc<Crew>) {

@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
-use rwsgi_core::door::{App, AppSpec, LoadFailure, Runtime};
-use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, WorkerLife};
+use rwsgi_core::door::Forks;
+use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, StatusLife, WorkerLife};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
 use rwsgi_core::system::clock::{Moment, now_ms};
@@ -63,7 +63,10 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let optional = |key: &str| values.get(key).map(PathBuf::from);
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
     Ok(MasterSettings {
+        status: StatusLife(Rc::new(|desk| rwsgi_core::status::run(desk))),
+        status_binds: optional("status_bind").map(Bind::Unix).into_iter().collect(),
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
+        hooks: None,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),
         backlog: 1024,
         workers: number("workers", 2) as usize,
@@ -179,31 +182,13 @@ fn answer(mut stream: UnixStream, seat: &Seat, mark: &str) {
 /// A runtime without an interpreter.
 struct NoPython;
 
-impl Runtime for NoPython {
+impl Forks for NoPython {
     fn before_fork(&self) {}
     fn after_fork_parent(&self) {}
     fn after_fork_child(&self) {}
-    fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
-        unreachable!("the worker here needs no application")
-    }
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
-    fn set_env(&self, _: &str, _: Option<&str>) {}
-    fn check_signals(&self) -> bool {
-        false
-    }
-    fn prepare_watchdog(&self) {}
-    fn stack(&self, _: u64) -> Option<String> {
-        None
-    }
-    fn stack_by_force(&self, _: u64) -> Option<String> {
-        None
-    }
-    fn interrupt(&self, _: usize) -> bool {
-        false
-    }
-    fn finish(&self) {}
 }
 
 /// Writes each event's message as a line, with one write.
