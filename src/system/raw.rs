@@ -316,3 +316,12 @@ mod tests {
         assert_eq!(adopt_fd(9_999).unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 }
+
+/// Gives memory the allocator holds without use back to the kernel. Only glibc has to be asked.
+pub fn give_memory_back() {
+    // SAFETY: takes no pointer, and may be called at any time from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
