@@ -35,7 +35,7 @@ impl PyHooks {
                 hooks.set_item(name, conf_py::python(py, hook)?)?;
             }
             compat::module(py, "_rwsgi.server")?
-                .call_method1("prepare", (rows, hooks))
+                .call_method1("prepare", (rows, hooks, &spec.search))
                 .map(|made| Kept::new(&made))
         };
         let hooks = made().map_err(|error| {

@@ -17,6 +17,7 @@ mod guests;
 mod hooks;
 mod iterable;
 mod keys;
+mod logger;
 mod object;
 mod observer;
 mod program;
