@@ -77,7 +77,7 @@ struct Figure {
 
 fn main() {
     if std::env::var_os(SERVE).is_some() {
-        exit(rwsgi_core::root::main(std::env::args_os().collect(), Arc::new(fake::Fake)));
+        exit(rwsgi_core::root::main(std::env::args_os().skip(1).collect(), Arc::new(fake::Fake)));
     }
     if let Some(reason) = obstacle() {
         eprintln!("instructions: skipped: {reason}");

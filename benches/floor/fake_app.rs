@@ -7,5 +7,5 @@ use std::process::exit;
 use std::sync::Arc;
 
 fn main() {
-    exit(rwsgi_core::root::main(std::env::args_os().collect(), Arc::new(fake::Fake)));
+    exit(rwsgi_core::root::main(std::env::args_os().skip(1).collect(), Arc::new(fake::Fake)));
 }
