@@ -5,6 +5,7 @@ The environments are kept in .venvs at the project's root, so that only the firs
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -39,13 +40,19 @@ def interpreters() -> list[tuple[str, str]]:
 
 
 def environment(label: str, python: str) -> Path:
-    """The virtual environment of an interpreter; made in a place of its own, then moved into view."""
+    """The virtual environment of an interpreter, made by the first who needs it."""
+    (ROOT / ".venvs").mkdir(exist_ok=True)
+    with open(ROOT / ".venvs" / f"{label}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return make_environment(label, python)
+
+
+def make_environment(label: str, python: str) -> Path:
     pinned = [line for line in (ROOT / "python-tests" / "requirements.txt").read_text().splitlines() if re.match("(?i)flask==", line)]
     home = ROOT / ".venvs" / label
     ready = home / ("ready-" + pinned[0].lower().replace("==", "-"))
     if ready.exists():
         return home
-    home.parent.mkdir(exist_ok=True)
     shutil.rmtree(home, ignore_errors=True)
     env = clean_environment(VIRTUAL_ENV=None)
     made = subprocess.run([python, "-m", "venv", home], capture_output=True, text=True, env=env, timeout=120)
@@ -63,8 +70,6 @@ def environment(label: str, python: str) -> Path:
 pytestmark = [
     pytest.mark.interpreters,
     pytest.mark.skipif("SERVER" in os.environ, reason="about rwsgi's search for an interpreter"),
-    # One after the other in one process: two must not make the same environment.
-    pytest.mark.xdist_group("interpreters"),
 ]
 
 

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cli::Invocation;
+use crate::config::raw::Raw;
 use crate::config::types::{
-    BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, Runtime};
+use crate::door::{AppSpec, HookSpec, Hooks, Program, Runtime, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -22,6 +23,7 @@ use crate::log;
 use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
 use crate::master::{MasterSettings, Seat};
 use crate::system::user;
+use crate::worker::settings::{Forwarding, Said};
 use crate::worker::{self, WorkerSettings};
 
 /// What stays the same over reloads.
@@ -32,6 +34,8 @@ pub struct Started {
     pub executable: Option<PathBuf>,
     /// The interpreter.
     pub runtime: Arc<dyn Runtime>,
+    /// The program that asked to be served, if it was not the operator.
+    pub program: Option<Program>,
 }
 
 /// What the application's loader needs.
@@ -41,6 +45,7 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
     search.push(directory.to_string_lossy().into_owned());
     AppSpec {
         target: config.wsgi_app.to_string(),
+        loader: started.program.as_ref().map(|program| program.loader.clone()),
         search,
         multithread: config.threads > 1 || config.worker_class == WorkerClass::Gthread,
         multiprocess: config.workers > 1,
@@ -74,8 +79,10 @@ fn target(target: &LogTarget) -> Option<log::Target> {
 pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
     let surroundings = Surroundings::of(config, started);
+    let hooks = hooks(config, started)?;
     Ok(MasterSettings {
-        worker: WorkerLife(Rc::new(life(config, started)?)),
+        worker: WorkerLife(Rc::new(life(config, started, hooks.clone())?)),
+        hooks,
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         workers: config.workers,
@@ -110,8 +117,12 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
 }
 
 /// A worker's life under this configuration.
-fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
-    let worker = worker(config, started)?;
+fn life(
+    config: &Config,
+    started: &Started,
+    hooks: Option<Arc<dyn Hooks>>,
+) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
+    let worker = WorkerSettings { hooks, ..worker(config, started)? };
     let surroundings = Surroundings::of(config, started);
     let (most, jitter) = (config.max_requests, config.max_requests_jitter);
     let runtime = Arc::clone(&started.runtime);
@@ -124,6 +135,24 @@ fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use
         settings.max_requests = most.map(|most| most + random_below(jitter + 1));
         worker::run(seat, settings, Arc::clone(&runtime))
     })
+}
+
+/// The operator's hooks; none where none is set.
+fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, String> {
+    if config.hooks.is_empty() {
+        return Ok(None);
+    }
+    let spec = HookSpec { hooks: config.hooks.clone(), settings: values(config) };
+    match started.runtime.hooks(&spec) {
+        Ok(hooks) => Ok(Some(hooks)),
+        Err(WrongHook { name, problem }) if name.is_empty() => Err(problem),
+        Err(WrongHook { name, problem }) => Err(format!("{name} ({}): {problem}", config.origin(&name))),
+    }
+}
+
+/// Every setting, as Python gets to see it.
+fn values(config: &Config) -> Vec<(&'static str, Raw)> {
+    config.rows().iter().map(|line| (line.setting.name, line.value.raw())).collect()
 }
 
 /// What a process lives in: its directory, its environment, its error log.
@@ -192,6 +221,14 @@ fn bind(address: &BindAddress) -> Bind {
 }
 
 fn reexec(started: &Started) -> Reexec {
+    if let Some(program) = &started.program {
+        let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
+        return Reexec {
+            command: program.command.clone(),
+            directory: started.invocation.directory.clone(),
+            environment: variables.collect(),
+        };
+    }
     let program = started.executable.clone().or_else(|| std::env::current_exe().ok()).unwrap_or_default();
     let arguments = started.invocation.args.iter().map(OsString::from);
     let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
@@ -227,7 +264,13 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
             .iter()
             .map(|(name, value)| SchemeHeader::new(name, value))
             .collect(),
-        script_name: std::env::var("SCRIPT_NAME").unwrap_or_default().trim_end_matches('/').to_owned(),
+        script_name: script_name(config),
+        forwarding: Forwarding {
+            client: said(config.forwarded_for),
+            host: said(config.forwarded_host),
+            port: config.forwarded_port,
+            prefix: config.forwarded_prefix,
+        },
         proxy: match config.proxy_protocol {
             ProxyProtocol::Off => None,
             ProxyProtocol::V1 => Some(Mode::V1),
@@ -235,9 +278,25 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
             ProxyProtocol::Auto => Some(Mode::Auto),
         },
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
+        hooks: None,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
         access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
     })
+}
+
+/// The variable of that name, as the workers will have it.
+fn script_name(config: &Config) -> String {
+    let chosen = config.raw_env.iter().rev().find(|(name, _)| name == "SCRIPT_NAME");
+    let value = chosen.map(|(_, value)| value.clone());
+    value.unwrap_or_else(|| std::env::var("SCRIPT_NAME").unwrap_or_default()).trim_end_matches('/').to_owned()
+}
+
+fn said(by: ForwardedBy) -> Said {
+    match by {
+        ForwardedBy::Off => Said::Nowhere,
+        ForwardedBy::Own => Said::Own,
+        ForwardedBy::Standard => Said::Forwarded,
+    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -265,7 +324,7 @@ fn policy(config: &Config) -> Policy {
         permit_unconventional_http_method: config.permit_unconventional_http_method,
         permit_unconventional_http_version: config.permit_unconventional_http_version,
         casefold_http_method: config.casefold_http_method,
-        ..Policy::default()
+        drop_untrusted_forwarded: config.drop_untrusted_forwarded,
     }
 }
 

@@ -16,8 +16,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Who may import whom. A room that is not listed may import nothing; `lib` and `cli` wire
-/// everything together and are not listed either because they may import all.
+/// What wires the rooms together may import all of them.
+const COMPOSITION: &[&str] = &["lib", "cli", "root", "wiring"];
+
+/// Who may import whom. A room that is not listed may import nothing.
 const EDGES: &[(&str, &[&str])] = &[
     ("python", &["door", "http", "config", "log"]),
     ("worker", &["door", "http", "config", "log", "metrics", "system"]),
@@ -36,12 +38,18 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Where `unsafe` may stand: the interpreter's interface, raw system calls, `dlopen` and `exec`.
 const UNSAFE: &[&str] = &["python/", "system/raw.rs", "launcher/handover.rs"];
 
+/// The extension module's entry, which has to stand at the root of the crate.
+const MODULE_GLUE: &[&str] = &["#[pyo3::pymodule]", "#[pyo3::pyfunction]"];
+
 /// Lines of a file, without its test modules.
 const FILE_CAP: usize = 450;
 /// Lines of a function, from `fn` to its closing brace.
 const FUNCTION_CAP: usize = 60;
 /// Data, not code: as long as there are settings.
 const UNCAPPED: &[&str] = &["config/table"];
+
+/// Functions that are a table: one line for each setting, nothing else.
+const TABLES: &[(&str, &str)] = &[("config/resolve.rs", "new")];
 
 /// One source file.
 struct Source {
@@ -77,7 +85,7 @@ fn imports_go_only_down() {
     let mut complaints = String::new();
     for source in sources().iter().filter(|source| !source.test) {
         let room = source.room();
-        if matches!(room, "lib" | "cli") {
+        if COMPOSITION.contains(&room) {
             continue;
         }
         let allowed = EDGES.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, rooms)| rooms);
@@ -92,7 +100,8 @@ fn imports_go_only_down() {
 
 #[test]
 fn every_room_is_in_the_plan() {
-    let planned: BTreeSet<&str> = EDGES.iter().map(|(room, _)| *room).chain(["lib", "cli"]).collect();
+    let planned: BTreeSet<&str> =
+        EDGES.iter().map(|(room, _)| *room).chain(COMPOSITION.iter().copied()).collect();
     let unplanned: BTreeSet<String> = sources()
         .iter()
         .map(|s| s.room().to_owned())
@@ -106,6 +115,10 @@ fn python_stands_behind_its_door() {
     let mut complaints = String::new();
     for source in sources().iter().filter(|source| source.room() != "python") {
         for offset in words(&source.code, "pyo3") {
+            let attribute = source.code[..offset].rfind("#[").map_or("", |start| &source.code[start..]);
+            if source.path == "lib.rs" && MODULE_GLUE.iter().any(|glue| attribute.starts_with(glue)) {
+                continue;
+            }
             let _ = writeln!(
                 complaints,
                 "src/{}:{}: pyo3 outside src/python",
@@ -159,7 +172,7 @@ fn files_and_functions_can_be_taken_in() {
             let _ = writeln!(complaints, "src/{}: {lines} lines, at most {FILE_CAP}", source.path);
         }
         for (line, name, length) in functions(source) {
-            if length > FUNCTION_CAP {
+            if length > FUNCTION_CAP && !TABLES.contains(&(source.path.as_str(), name.as_str())) {
                 let _ = writeln!(
                     complaints,
                     "src/{}:{line}: fn {name} has {length} lines, at most {FUNCTION_CAP}",

@@ -4,6 +4,8 @@
 //! The order comes from a seed, printed when it fails; `RWSGI_SEED=n` replays it, and
 //! `RWSGI_CHAOS_SECONDS=n` runs longer.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them, its helpers included")]
+
 mod master_support;
 
 use std::sync::atomic::Ordering;

@@ -1,5 +1,7 @@
 //! The master in its surroundings: service manager, daemon mode, process 1, a shared address.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them, its helpers included")]
+
 mod master_support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The master's life with real processes: start, death of workers, reload, stop, upgrade.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them, its helpers included")]
+
 mod master_support;
 
 use std::fs;
@@ -187,8 +189,7 @@ fn a_stuck_request_is_reported_poked_and_ended() {
     let workers = server.until_workers(2);
     let socket = server.socket();
     let stuck = std::thread::spawn(move || master_support::ask(&socket, "/stuck"));
-    server.until_logged("WORKER TIMEOUT (pid:");
-    assert!(server.log().contains("\"GET /stuck HTTP/1.1\" got no further for 0."), "{}", server.log());
+    server.until_logged("worker was told to end GET /stuck HTTP/1.1");
     assert!(server.ask("/").is_some());
     server.until_logged("is given up: the request in thread 0 did not end");
     assert_eq!(stuck.join().unwrap(), None);

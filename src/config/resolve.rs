@@ -14,9 +14,14 @@ use super::error::ConfigError;
 use super::fields::Field;
 use super::head_limits::HeadLimits;
 use super::origin::Origin;
+use super::raw::Raw;
+use super::setting::Section;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
-use super::types::{BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass};
+use super::types::{
+    BindAddress, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
+    WorkerClass,
+};
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +34,8 @@ pub struct Config {
     pub python: Option<PathBuf>,
     /// The virtual environment to run in.
     pub venv: Option<PathBuf>,
+    /// When a module `gunicorn` is provided.
+    pub gunicorn_module: GunicornModule,
 
     /// Where to listen; never empty.
     pub bind: Vec<BindAddress>,
@@ -100,6 +107,16 @@ pub struct Config {
     pub forwarded_allow_ips: Networks,
     /// Upper-case header names and the value that means https.
     pub secure_scheme_headers: Vec<(String, String)>,
+    /// Which field of theirs becomes REMOTE_ADDR.
+    pub forwarded_for: ForwardedBy,
+    /// Which field of theirs becomes Host and SERVER_NAME.
+    pub forwarded_host: ForwardedBy,
+    /// Whether their X-Forwarded-Port becomes SERVER_PORT.
+    pub forwarded_port: bool,
+    /// Whether their X-Forwarded-Prefix goes before SCRIPT_NAME.
+    pub forwarded_prefix: bool,
+    /// Whether forwarding fields of other peers are left out of environ.
+    pub drop_untrusted_forwarded: bool,
     /// Upper-case names with underscores that trusted peers may send; `*`: all.
     pub forwarder_headers: Vec<String>,
     /// What becomes of other names with underscores.
@@ -158,11 +175,25 @@ pub struct Config {
     pub loglevel: LogLevel,
     /// Send stdout and stderr of the application to the error log's file.
     pub capture_output: bool,
+    /// The Python class that writes the logs; nothing: we do.
+    pub logger_class: Raw,
+    /// File for `logging.config.fileConfig`.
+    pub logconfig: Option<PathBuf>,
+    /// Table for `logging.config.dictConfig`.
+    pub logconfig_dict: Raw,
+    /// JSON file for the same.
+    pub logconfig_json: Option<PathBuf>,
+
+    /// The hooks that are set, by name.
+    pub hooks: Vec<(&'static str, Raw)>,
 
     /// Load everything, say what is wrong, end.
     pub check_config: bool,
     /// Print the configuration, then as `check_config`.
     pub print_config: bool,
+
+    /// What is not wrong but may not be meant, a line each.
+    pub warnings: Vec<String>,
 
     sheet: Sheet,
 }
@@ -177,6 +208,7 @@ impl Config {
             wsgi_app: field(&sheet, "wsgi_app")?,
             python: field(&sheet, "python")?,
             venv: field(&sheet, "venv")?,
+            gunicorn_module: field(&sheet, "gunicorn_module")?,
             bind: field(&sheet, "bind")?,
             backlog: field(&sheet, "backlog")?,
             reuse_port: field(&sheet, "reuse_port")?,
@@ -211,6 +243,11 @@ impl Config {
             limit_trailers: field(&sheet, "limit_trailers")?,
             forwarded_allow_ips: field(&sheet, "forwarded_allow_ips")?,
             secure_scheme_headers: field(&sheet, "secure_scheme_headers")?,
+            forwarded_for: field(&sheet, "forwarded_for")?,
+            forwarded_host: field(&sheet, "forwarded_host")?,
+            forwarded_port: field(&sheet, "forwarded_port")?,
+            forwarded_prefix: field(&sheet, "forwarded_prefix")?,
+            drop_untrusted_forwarded: field(&sheet, "drop_untrusted_forwarded")?,
             forwarder_headers: field(&sheet, "forwarder_headers")?,
             header_map: field(&sheet, "header_map")?,
             permit_obsolete_folding: field(&sheet, "permit_obsolete_folding")?,
@@ -239,8 +276,14 @@ impl Config {
             errorlog: field(&sheet, "errorlog")?,
             loglevel: field(&sheet, "loglevel")?,
             capture_output: field(&sheet, "capture_output")?,
+            logger_class: field(&sheet, "logger_class")?,
+            logconfig: field(&sheet, "logconfig")?,
+            logconfig_dict: field(&sheet, "logconfig_dict")?,
+            logconfig_json: field(&sheet, "logconfig_json")?,
+            hooks: hooks(&sheet)?,
             check_config: field(&sheet, "check_config")?,
             print_config: field(&sheet, "print_config")?,
+            warnings: Vec::new(),
             sheet,
         })
     }
@@ -260,6 +303,13 @@ impl Config {
 pub(super) fn field<T: Field>(sheet: &Sheet, name: &str) -> Result<T, ConfigError> {
     let line = sheet.line(name).ok_or_else(|| mismatch(name, Origin::Default))?;
     T::from_value(&line.value).ok_or_else(|| mismatch(name, line.origin.clone()))
+}
+
+fn hooks(sheet: &Sheet) -> Result<Vec<(&'static str, Raw)>, ConfigError> {
+    let rows = sheet.lines().iter().filter(|line| line.setting.section == Section::ServerHooks);
+    let all: Result<Vec<_>, _> =
+        rows.map(|line| Ok((line.setting.name, field::<Raw>(sheet, line.setting.name)?))).collect();
+    Ok(all?.into_iter().filter(|(_, hook)| *hook != Raw::Nothing).collect())
 }
 
 fn mismatch(name: &str, origin: Origin) -> ConfigError {

@@ -13,8 +13,8 @@
 use super::kinds::Kind;
 use super::setting::Change::{Live, Reexec};
 use super::setting::Section::{
-    ConfigFile, Debugging, Interpreter, Logging, ProcessNaming, Security, ServerMechanics, ServerSocket,
-    SlowClients, WorkerProcesses,
+    ConfigFile, Debugging, Interpreter, Logging, ProcessNaming, Security, ServerHooks, ServerMechanics,
+    ServerSocket, SlowClients, WorkerProcesses,
 };
 use super::setting::Setting;
 
@@ -33,8 +33,10 @@ pub static SETTINGS: &[Setting] = &[
         .short('c')
         .example("deploy/rwsgi.toml")
         .change(Reexec)
-        .help("Configuration file. [./rwsgi.toml if there is one]")
-        .more("Read from the directory rwsgi is started in. One file is read. A file cannot name another."),
+        .help("Configuration file. [./rwsgi.toml or ./gunicorn.conf.py]")
+        .more("A path, `file:PATH` or `python:MODULE`; what does not end in `.toml` is run as Python, as Gunicorn \
+             does. Read from the directory rwsgi is started in. One file is read. A file cannot name another.",
+        ),
     Setting::theirs(ConfigFile, "wsgi_app", Kind::App, "")
         .example("myproject.wsgi:application")
         .help("The application, where APP is not given.")
@@ -56,6 +58,15 @@ pub static SETTINGS: &[Setting] = &[
         .example("/srv/app/.venv")
         .change(Reexec)
         .help("Virtual environment to run in."),
+    Setting::ours(Interpreter, "gunicorn_module", Kind::Choice(&["auto", "always", "never"], &[]), "auto")
+        .flags(&["--gunicorn-module"])
+        .example("always")
+        .change(Reexec)
+        .help("Provide a module gunicorn: auto, always, never. [auto]")
+        .more(
+            "For configurations and programs that import it. `auto`: where Gunicorn itself is not installed; \
+             `always`: also in its place.",
+        ),
     Setting::theirs(ServerSocket, "bind", Kind::Addresses, "127.0.0.1:8000")
         .flags(&["--bind"])
         .short('b')
@@ -302,6 +313,44 @@ pub static SETTINGS: &[Setting] = &[
         .example("X-FORWARDED-PROTO=https")
         .help("Headers, and their values, by which such proxies say https.")
         .more("If two of them disagree, the request is refused."),
+    Setting::ours(
+        Security,
+        "forwarded_for",
+        Kind::Choice(&["off", "x-forwarded-for", "forwarded"], &[("false", "off"), ("none", "off")]),
+        "off",
+    )
+    .flags(&["--forwarded-for"])
+    .example("x-forwarded-for")
+    .help("Header by which such proxies say REMOTE_ADDR. [off]")
+    .more(
+        "`x-forwarded-for` or RFC 7239's `forwarded`, walked from the right as far as `forwarded_allow_ips` \
+         trusts. Only for a proxy that sets or extends the header itself. REMOTE_PORT is left out then. With \
+         `forwarded`, here or below, its `proto` counts as one of `secure_scheme_headers`.",
+    ),
+    Setting::ours(
+        Security,
+        "forwarded_host",
+        Kind::Choice(&["off", "x-forwarded-host", "forwarded"], &[("false", "off"), ("none", "off")]),
+        "off",
+    )
+    .flags(&["--forwarded-host"])
+    .example("x-forwarded-host")
+    .help("Header by which such proxies say Host. [off]")
+    .more("It becomes HTTP_HOST, SERVER_NAME and SERVER_PORT. Only for a proxy that sets it itself."),
+    Setting::ours(Security, "forwarded_port", Kind::Flag, "false")
+        .flags(&["--forwarded-port"])
+        .example("true")
+        .help("Take SERVER_PORT from such proxies' X-Forwarded-Port."),
+    Setting::ours(Security, "forwarded_prefix", Kind::Flag, "false")
+        .flags(&["--forwarded-prefix"])
+        .example("true")
+        .help("Take SCRIPT_NAME from such proxies' X-Forwarded-Prefix.")
+        .more("For proxies that cut the prefix off the path: PATH_INFO stays as it comes."),
+    Setting::ours(Security, "drop_untrusted_forwarded", Kind::Flag, "false")
+        .flags(&["--drop-untrusted-forwarded"])
+        .example("true")
+        .help("Hide forwarding headers of other peers from the application.")
+        .more("`Forwarded`, `X-Forwarded-*`, `X-Real-IP` of peers that `forwarded_allow_ips` does not name."),
     Setting::theirs(ServerMechanics, "forwarder_headers", Kind::UpperWords, "SCRIPT_NAME,PATH_INFO")
         .flags(&["--forwarder-headers"])
         .example("REMOTE_USER")
@@ -378,11 +427,94 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--capture-output"])
         .example("true")
         .help("Send stdout and stderr to the error log's file."),
+    Setting::theirs(Logging, "logger_class", Kind::Callable, "")
+        .flags(&["--logger-class"])
+        .example("myproject.logs.Logger")
+        .help("Python class that writes the logs. [none: rwsgi itself]")
+        .more(
+            "A class with the methods of gunicorn.glogging.Logger, or derived from it. Every line of the \
+             error log and every access line is then written in Python, after the reply has left, \
+             while the interpreter could run requests.",
+        ),
+    Setting::theirs(Logging, "logconfig", Kind::Path, "")
+        .flags(&["--log-config"])
+        .example("deploy/logging.ini")
+        .help("File for Python's logging.config.fileConfig.")
+        .more("Lines go through Python's logging then; see `logger_class` for what that costs."),
+    Setting::theirs(Logging, "logconfig_dict", Kind::Table, "")
+        .example("{ version = 1 }")
+        .help("Table for Python's logging.config.dictConfig.")
+        .more("Laid over Gunicorn's own; stronger than `logconfig_json` and `logconfig`."),
+    Setting::theirs(Logging, "logconfig_json", Kind::Path, "")
+        .flags(&["--log-config-json"])
+        .example("deploy/logging.json")
+        .help("JSON file for Python's logging.config.dictConfig.")
+        .more("Laid over Gunicorn's own; stronger than `logconfig`."),
     Setting::theirs(ProcessNaming, "proc_name", Kind::Text, "")
         .flags(&["--name"])
         .short('n')
         .example("shop")
         .help("Name in process titles. [APP]"),
+    Setting::theirs(ServerHooks, "on_starting", Kind::Callable, "")
+        .example("myproject.hooks.on_starting")
+        .help("In the master, before it listens.")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "on_reload", Kind::Callable, "")
+        .example("myproject.hooks.on_reload")
+        .help("In the master, at a reload, before the first new worker is forked.")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "when_ready", Kind::Callable, "")
+        .example("myproject.hooks.when_ready")
+        .help("In the master, when it listens.")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "pre_fork", Kind::Callable, "")
+        .example("myproject.hooks.pre_fork")
+        .help("In the master, before a worker is forked.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "post_fork", Kind::Callable, "")
+        .example("myproject.hooks.post_fork")
+        .help("In a worker, right after its fork, before privileges are dropped.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "post_worker_init", Kind::Callable, "")
+        .example("myproject.hooks.post_worker_init")
+        .help("In a worker, when the application is loaded.")
+        .more("Called with `worker`."),
+    Setting::theirs(ServerHooks, "worker_int", Kind::Callable, "")
+        .example("myproject.hooks.worker_int")
+        .help("In a worker that is told to end at once (INT, QUIT).")
+        .more("Called with `worker`."),
+    Setting::theirs(ServerHooks, "worker_abort", Kind::Callable, "")
+        .example("myproject.hooks.worker_abort")
+        .help("In a worker that gets ABRT: a request is over its timeout.")
+        .more("Called with `worker`."),
+    Setting::theirs(ServerHooks, "pre_exec", Kind::Callable, "")
+        .example("myproject.hooks.pre_exec")
+        .help("In the process that is to become the new master (USR2).")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "pre_request", Kind::Callable, "")
+        .example("myproject.hooks.pre_request")
+        .help("In a worker, before each request.")
+        .more("Called with `worker, req`."),
+    Setting::theirs(ServerHooks, "post_request", Kind::Callable, "")
+        .example("myproject.hooks.post_request")
+        .help("In a worker, after each request.")
+        .more("Called with `worker, req, environ, resp`. The last one or two may be left out."),
+    Setting::theirs(ServerHooks, "child_exit", Kind::Callable, "")
+        .example("myproject.hooks.child_exit")
+        .help("In the master, when a worker has ended.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "worker_exit", Kind::Callable, "")
+        .example("myproject.hooks.worker_exit")
+        .help("In a worker, when it ends.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "nworkers_changed", Kind::Callable, "")
+        .example("myproject.hooks.nworkers_changed")
+        .help("In the master, when the number of workers is set.")
+        .more("Called with `server, new, old`."),
+    Setting::theirs(ServerHooks, "on_exit", Kind::Callable, "")
+        .example("myproject.hooks.on_exit")
+        .help("In the master, when everything else has ended.")
+        .more("Called with `server`."),
 ];
 
 /// The row of this name.

@@ -15,7 +15,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -167,8 +166,12 @@ fn same(wanted: SocketAddr, address: SocketAddr) -> bool {
 
 /// "http://127.0.0.1:8000,unix:/run/a.sock"
 pub fn show(listeners: &[Arc<Bound>]) -> String {
-    let addresses: Vec<String> = listeners.iter().map(|bound| bound.listener.address().to_string()).collect();
-    addresses.join(",")
+    addresses(listeners).join(",")
+}
+
+/// The same, one by one.
+pub fn addresses(listeners: &[Arc<Bound>]) -> Vec<String> {
+    listeners.iter().map(|bound| bound.listener.address().to_string()).collect()
 }
 
 fn bind_one(bind: &Bind, settings: &MasterSettings) -> Result<Bound, BindError> {
@@ -277,7 +280,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let text = "it exists and is not a socket";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    match UnixStream::connect(path) {
+    // Without waiting: a server whose queue is full would hold up the caller.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // Answered, or so busy that its queue is full: somebody listens.
@@ -287,4 +293,75 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn only_an_abandoned_socket_file_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        remove_stale(&path).unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        assert_eq!(remove_stale(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        remove_stale(&path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(remove_stale(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_full_queue_is_a_live_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let _queued = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        assert_eq!(remove_stale(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn addresses_are_recognised_after_an_exec() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        let cases = [
+            (Bind::Host("127.0.0.1".into(), 80), tcp("127.0.0.1:80"), true),
+            (Bind::Host("127.0.0.1".into(), 0), tcp("127.0.0.1:4711"), true),
+            (Bind::Tcp("[::1]:80".parse().unwrap()), tcp("[::1]:80"), true),
+            (Bind::Tcp("[::1]:80".parse().unwrap()), tcp("[::1]:81"), false),
+            (Bind::Unix("/run/a".into()), Address::Unix("/run/a".into()), true),
+            (Bind::Abstract(b"a".to_vec()), Address::Abstract(b"a".to_vec()), true),
+            (Bind::Abstract(b"a".to_vec()), Address::Unix("a".into()), false),
+            (Bind::Fd(3), tcp("127.0.0.1:80"), false),
+        ];
+        for (bind, address, expected) in cases {
+            assert_eq!(means(&bind, &address), expected, "{bind:?} {address}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_address_can_be_listened_at() {
+        let cases = [
+            bind_tcp("127.0.0.1:0".parse().unwrap(), 5),
+            bind_tcp("[::1]:0".parse().unwrap(), 5),
+            bind_abstract(format!("rwsgi-bind-{}", std::process::id()).as_bytes(), 5),
+        ];
+        for listener in cases {
+            let shown = listener.unwrap().address().to_string();
+            assert!(
+                shown.starts_with("http://127.0.0.1:")
+                    || shown.starts_with("http://[::1]:")
+                    || shown.starts_with("unix:@rwsgi-bind-"),
+                "{shown}"
+            );
+        }
+        let error = BindError::new("1.2.3.4:80", bind_tcp("1.2.3.4:80".parse().unwrap(), 5).unwrap_err());
+        assert_eq!(error.to_string(), "Invalid address: 1.2.3.4:80");
+        assert!(error.is_passing());
+    }
 }

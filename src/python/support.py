@@ -130,10 +130,7 @@ class LoadError(Exception):
 
 def load(target, search):
     """The WSGI callable `target` names: MODULE[:NAME | :DOTTED.NAME | :factory(literals)]."""
-    for directory in reversed(search):
-        if directory in sys.path:
-            sys.path.remove(directory)
-        sys.path.insert(0, directory)
+    _search(search)
     module_name, _, expression = target.partition(":")
     expression = expression or "application"
     try:
@@ -186,6 +183,22 @@ def load(target, search):
     return found
 
 
+def load_by(loader, search):
+    """The WSGI callable a program makes itself."""
+    _search(search)
+    found = loader()
+    if not callable(found):
+        raise LoadError(f"Application object must be callable: load() returned a {type(found).__name__}.")
+    return found
+
+
+def _search(directories):
+    for directory in reversed(directories):
+        if directory in sys.path:
+            sys.path.remove(directory)
+        sys.path.insert(0, directory)
+
+
 def _import(module_name):
     try:
         return importlib.import_module(module_name)
@@ -236,7 +249,8 @@ def format_exception(error):
         tb = error.__traceback__
         while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
             tb = tb.tb_next
-        lines = traceback.format_exception(type(error), error, tb)
+        # An import that found nothing has frames of the server and of importlib only.
+        lines = traceback.format_exception(type(error), error, tb or error.__traceback__)
     except BaseException as second:
         lines = [describe(error), f" (its traceback cannot be formatted: {type(second).__name__})"]
     return "".join(lines).rstrip("\n")

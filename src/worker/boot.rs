@@ -18,7 +18,7 @@ use super::crew::{Crew, LIFELINE, SIGNALS};
 use super::listeners::Listeners;
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
-use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
+use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
 use crate::log::{AccessFormat, AccessLog, Sink};
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
@@ -38,24 +38,31 @@ const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Us
 /// A worker's whole life. Returns its exit code.
 pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) -> i32 {
     let pid = std::process::id();
+    let hooks = settings.hooks.clone();
     let code = match boot(seat, &mut settings, &runtime) {
         Ok(crew) => {
             serve(&crew);
             OK
         }
         Err(Failure::Load(failure)) => loading_failed(&failure),
+        Err(Failure::Hook(error)) => {
+            tracing::error!("Exception in worker process: {error}");
+            BOOT
+        }
         Err(Failure::Os(what, error)) => {
             tracing::error!("Worker (pid: {pid}) cannot boot: {what}: {error}");
             BOOT
         }
     };
-    tracing::info!("Worker exiting (pid: {pid})");
+    // A hook that raised is in the log; the worker is as good as gone.
+    let _ = hooks.map(|hooks| hooks.in_worker(WorkerMoment::Exiting));
     runtime.finish();
     code
 }
 
 enum Failure {
     Load(LoadFailure),
+    Hook(HookRaised),
     Os(&'static str, std::io::Error),
 }
 
@@ -71,10 +78,15 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
 
-    let context = Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell));
+    if let Some(hooks) = &settings.hooks {
+        hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
+    }
+
+    let context =
+        Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
     watchdog::start(&context).map_err(os("cannot start the watchdog's thread"))?;
-    let crew = Crew::new(context, Listeners::new(listeners), signals, lifeline)
-        .map_err(os("cannot make an event loop"))?;
+    let crew =
+        Crew::new(context, Listeners::new(listeners), lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;
@@ -83,7 +95,7 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
 
 fn register(crew: &Crew) -> std::io::Result<()> {
     let readable = Interest::READABLE;
-    crew.registry.register(&mut SourceFd(&crew.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
+    crew.registry.register(&mut SourceFd(&crew.context.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
     crew.registry.register(&mut SourceFd(&crew.lifeline.as_fd().as_raw_fd()), LIFELINE, readable)?;
     crew.state().listeners.open(&crew.registry)
 }

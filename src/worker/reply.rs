@@ -21,6 +21,9 @@ use crate::http::response::{
     encode_chunk_start, encode_head, encode_interim,
 };
 
+/// Names and values of response fields, kept for the access log.
+pub type KeptFields = Vec<(Box<[u8]>, Box<[u8]>)>;
+
 /// One reply as far as it has come.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -43,7 +46,7 @@ pub struct Reply {
     /// Environ values for the access log.
     pub environ: Vec<Option<String>>,
     /// Response fields for the access log.
-    pub fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub fields: KeptFields,
 }
 
 /// How a reply ended.
@@ -209,7 +212,9 @@ impl ReplySink<'_> {
 impl Sink for ReplySink<'_> {
     fn head(&mut self, head: &ResponseHead, length: Option<u64>) -> Result<(), HeadError> {
         head.permitted_for(&self.facts)?;
-        let made = dispose(&self.facts, head, length, self.closing);
+        // Asked again: the application may have taken long.
+        let closing = self.closing || self.context.is_draining();
+        let made = dispose(&self.facts, head, length, closing);
         self.stamp.refresh();
         let server = &self.context.settings.server_header;
         encode_head(self.output.buffer(), self.facts.version, head, &made, self.stamp.date(), server);
@@ -266,7 +271,7 @@ impl Sink for ReplySink<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> bool {
-        if self.reply.gone {
+        if self.reply.gone || self.reply.ended {
             return false;
         }
         self.context.progress(self.thread);

@@ -4,13 +4,47 @@
 //! Immutable; each generation of workers is born with its own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::door::AppSpec;
+use crate::door::{AppSpec, Hooks};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log::Target;
+
+/// What trusted peers are believed about their clients, apart from the scheme. Each has to be
+/// asked for: a proxy that does not set a field itself passes on what its client made up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Where the client's address is said.
+    pub client: Said,
+    /// Where the host it asked for is said.
+    pub host: Said,
+    /// X-Forwarded-Port is believed.
+    pub port: bool,
+    /// X-Forwarded-Prefix is believed.
+    pub prefix: bool,
+}
+
+impl Forwarding {
+    /// Whether anything is.
+    pub fn is_any(&self) -> bool {
+        *self != Forwarding::default()
+    }
+}
+
+/// Where a trusted peer says something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Said {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// In an `X-Forwarded-` field of its own.
+    Own,
+    /// In RFC 7239's Forwarded.
+    Forwarded,
+}
 
 /// Everything a worker needs.
 #[derive(Debug, Clone)]
@@ -53,6 +87,8 @@ pub struct WorkerSettings {
     pub trusted: AddrSet,
     /// Fields by which they say https.
     pub scheme_headers: Vec<SchemeHeader>,
+    /// What else they are believed.
+    pub forwarding: Forwarding,
     /// Mount prefix unless a trusted peer says another.
     pub script_name: String,
     /// Whether connections begin with a PROXY header.
@@ -61,6 +97,8 @@ pub struct WorkerSettings {
     pub proxy_allowed: AddrSet,
     /// The Server header's value; empty: none.
     pub server_header: Vec<u8>,
+    /// The operator's functions, if there are any.
+    pub hooks: Option<Arc<dyn Hooks>>,
     /// The access log's format and target.
     pub access: Option<(String, Target)>,
 }

@@ -4,6 +4,12 @@
 //! The configuration is a file of `key=value` lines, read again at every reload.
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by them, its helpers included"
+)]
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,10 +26,14 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
-use rwsgi_core::door::{App, AppSpec, LoadFailure, Runtime};
+use rwsgi_core::config::ConfigError;
+use rwsgi_core::config::raw::Object;
+use rwsgi_core::config::sources::Variables;
+use rwsgi_core::config::types::GunicornModule;
+use rwsgi_core::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, Runtime, WrongHook};
 use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, WorkerLife};
 use rwsgi_core::master::{self, Seat};
-use rwsgi_core::metrics::scoreboard::State;
+use rwsgi_core::metrics::scoreboard::{Row, State};
 use rwsgi_core::system::clock::{Moment, now_ms};
 use rwsgi_core::system::signals::{Signal, Signals};
 
@@ -58,6 +68,7 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
     Ok(MasterSettings {
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
+        hooks: None,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),
         backlog: 1024,
         workers: number("workers", 2) as usize,
@@ -105,6 +116,8 @@ fn worker(seat: &Seat, boot: &str, mark: &str) -> i32 {
         .collect();
     seat.row.set_state(State::Serving, Moment::now());
     seat.bell.booted().unwrap();
+    let row = seat.row.clone();
+    std::thread::spawn(move || watch(&row));
     let mut draining = false;
     loop {
         if !draining {
@@ -129,6 +142,19 @@ fn worker(seat: &Seat, boot: &str, mark: &str) -> i32 {
         if draining && answered == 0 {
             return 0;
         }
+    }
+}
+
+/// What a watchdog would do, but for the stack and the exception: say which request was raised.
+fn watch(row: &Row) {
+    let mut seen = 0;
+    loop {
+        if let Some(request) = row.running(0).filter(|request| request.raised && request.sequence != seen) {
+            seen = request.sequence;
+            let line = request.line.escape_ascii();
+            tracing::info!(target: "rwsgi", "worker was told to end {line}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -168,7 +194,31 @@ impl Runtime for NoPython {
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
+    fn set_env(&self, _: &str, _: Option<&str>) {}
+    fn read_configuration(&self, _: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
+        unreachable!("there is no Python here")
+    }
+    fn provide_gunicorn(&self, _: GunicornModule) {}
+    fn hooks(&self, _: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        unreachable!("there is no Python here")
+    }
+    fn settings_of(&self, _: &Object, _: bool) -> Result<Variables, ConfigError> {
+        unreachable!("there is no Python here")
+    }
+    fn run_script(&self, _: &str, _: &[String]) -> i32 {
+        unreachable!("there is no Python here")
+    }
     fn check_signals(&self) -> bool {
+        false
+    }
+    fn prepare_watchdog(&self) {}
+    fn stack(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn stack_by_force(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn interrupt(&self, _: usize) -> bool {
         false
     }
     fn finish(&self) {}
