@@ -286,6 +286,9 @@ pub struct Exchange<'a> {
     pub number: u64,
     /// Index of the thread that runs it.
     pub thread: usize,
+    /// A word the application side keeps on the connection from one request to the next. The
+    /// server sets it to 0 at first, and whenever the field lines are not those of the request before.
+    pub memo: &'a mut u64,
 }
 
 /// A complete, decoded request body.
