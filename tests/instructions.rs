@@ -83,9 +83,8 @@ fn main() {
         eprintln!("instructions: skipped: {reason}");
         return;
     }
-    let kept: Figures = fs::read_to_string(FILE)
-        .ok()
-        .map_or_else(Figures::default, |text| toml::from_str(&text).unwrap());
+    let kept: Figures =
+        fs::read_to_string(FILE).ok().map_or_else(Figures::default, |text| toml::from_str(&text).unwrap());
     let bless = std::env::var_os("RWSGI_BLESS").is_some();
     let measured = Figures { server: figure(Contestant::Server), python: kept.python.clone() };
     let mut good = judge("the server alone", &measured.server, Some(&kept.server), bless);
@@ -183,7 +182,8 @@ fn count(contestant: Contestant, requests: u64) -> u64 {
     Command::new("kill").arg(server.id().to_string()).status().unwrap();
     server.wait().unwrap();
     let profile = fs::read_to_string(directory.path().join(format!("profile.{worker}"))).unwrap();
-    let total = profile.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")));
+    let total =
+        profile.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")));
     total.and_then(|total| total.trim().parse().ok()).unwrap()
 }
 
@@ -237,6 +237,10 @@ fn ask(port: u16, requests: u64) {
         let client = &mut clients[turn % 4];
         client.write_all(REQUEST).unwrap();
         let count = client.read(&mut answer).unwrap();
-        assert!(answer[..count].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..count]));
+        assert!(
+            answer[..count].starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer[..count])
+        );
     }
 }

@@ -126,7 +126,12 @@ fn template(py: Python<'_>, support: &Support, spec: &AppSpec) -> PyResult<Owned
 
 impl Environs {
     pub(super) fn new() -> Self {
-        Self { keys: Keys::new(), blocks: Blocks::new(), ports: Ports([const { None }; PORTS]), path: Vec::new() }
+        Self {
+            keys: Keys::new(),
+            blocks: Blocks::new(),
+            ports: Ports([const { None }; PORTS]),
+            path: Vec::new(),
+        }
     }
 
     /// The environ of one request. Takes the body out of the exchange.
