@@ -23,7 +23,7 @@ use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::observer::{Observed, Observer};
-use super::start_response::{StarterType, retire};
+use super::start_response::{Starter, StarterType};
 use super::support::{self, Support};
 use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
 use crate::log;
@@ -60,7 +60,8 @@ pub(super) struct Running {
     /// From the beginning until the reply is over or parked.
     environs: Option<Box<Environs>>,
     shared: Box<Shared>,
-    starter: Option<Owned>,
+    /// The pair that is called, or that nobody kept of the exchange before.
+    starter: Option<Starter>,
     environ: Option<Owned>,
     iterable: Option<Owned>,
     source: Source,
@@ -178,8 +179,11 @@ impl PyApp {
         if let (Some(observer), Some(observed)) = (&inner.observer, &mut running.observed) {
             observer.built(py, observed, &environ).inspect_err(|_| running.name(exchange))?;
         }
-        // SAFETY: `shared` is boxed in `running`, which `finish` cuts the starter off from.
-        let starter = unsafe { inner.starter.make(py, &running.shared)? };
+        let starter = match running.starter.take() {
+            Some(starter) => starter,
+            // SAFETY: `shared` is boxed in `running`, and `finish` releases the starter.
+            None => unsafe { inner.starter.make(py, &running.shared)? },
+        };
         if !inner.spec.log_environ.is_empty() {
             running.environ = Some(environ.another(py));
         }
@@ -288,9 +292,11 @@ impl Running {
             let bytes = &block.bytes()[offset..];
             let flow = self.shared.with_sink(py, |sink| {
                 self.shared.send_head(sink, length)?;
-                Ok::<_, PyErr>(match coalesce {
-                    true if bytes.len() < LARGE => sink.block(bytes, false),
-                    _ => py.detach(|| sink.block(bytes, !coalesce)),
+                // A write never waits. For a small one the interpreter is not given back: taking it
+                // again costs more, and with busy threads beside it, a whole switch interval.
+                Ok::<_, PyErr>(match bytes.len() < LARGE {
+                    true => sink.block(bytes, !coalesce),
+                    false => py.detach(|| sink.block(bytes, !coalesce)),
                 })
             });
             match flow.unwrap_or(Ok(Flow::Gone))? {
@@ -323,7 +329,7 @@ impl Running {
         let ended = self.shared.with_sink(py, |sink| {
             self.shared.send_head(sink, Some(0))?;
             if lazily {
-                py.detach(|| sink.end());
+                sink.end();
             }
             Ok::<_, PyErr>(())
         });
@@ -363,9 +369,7 @@ impl Running {
             let values = logged(py, inner, &environ);
             let _ = self.shared.with_sink(py, |sink| sink.logged_environ(values));
         }
-        if let Some(starter) = self.starter.take() {
-            retire(py, &starter);
-        }
+        self.starter = self.starter.take().and_then(|starter| starter.release(py));
         self.shared.reset(py);
         inner.support.flush_errors(py);
     }
