@@ -17,6 +17,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::config::raw::{Object, Raw};
@@ -25,14 +26,20 @@ use crate::config::types::GunicornModule;
 use crate::http::head::Head;
 use crate::http::response::{HeadError, ResponseHead};
 
-/// The interpreter as the processes see it: forking, loading, signals.
-pub trait Runtime: Send + Sync {
+/// The interpreter as a process that forks sees it.
+pub trait Forks: Send + Sync {
     /// Right before `fork`: PyOS_BeforeFork. The calling thread holds the interpreter.
     fn before_fork(&self);
     /// Right after `fork` in the parent, also when it failed: PyOS_AfterFork_Parent.
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
+    /// Runs `work` with the interpreter given back, so that the application's own threads run.
+    fn released(&self, work: &mut (dyn FnMut() + Send));
+}
+
+/// The interpreter as the configuration sees it.
+pub trait Configures: Send + Sync {
     /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
     fn set_env(&self, name: &str, value: Option<&str>);
     /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
@@ -51,10 +58,15 @@ pub trait Runtime: Send + Sync {
     fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
     /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
     fn run_script(&self, file: &str, arguments: &[String]) -> i32;
+    /// Has a Python logger write the error log from now on, and access lines; without one, lends
+    /// the server's own log to applications, at this level. An error is one line.
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
+}
+
+/// The interpreter as a worker sees it, and everybody together.
+pub trait Runtime: Forks + Configures {
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
-    /// Runs `work` with the interpreter given back, so that the application's own threads run.
-    fn released(&self, work: &mut (dyn FnMut() + Send));
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;
@@ -108,6 +120,17 @@ pub struct HookSpec {
     pub hooks: Vec<(&'static str, Raw)>,
     /// All settings, for `server.cfg`.
     pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
+}
+
+/// What a Python logger is made of.
+#[derive(Debug, Clone, Default)]
+pub struct LoggerSpec {
+    /// All settings.
+    pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
 }
 
 /// A hook that cannot be called as it is.
@@ -280,6 +303,10 @@ pub struct Exchange<'a> {
     pub endpoint: &'a Endpoint,
     /// The decoded request body; taken by the application side.
     pub body: Body<'a>,
+    /// Its id, visible ASCII; empty where ids are not wanted.
+    pub request_id: &'a str,
+    /// How long it had waited before it reached this server, where a trusted peer said so.
+    pub queued: Option<Duration>,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
     /// Which request of its connection this is, from 1.

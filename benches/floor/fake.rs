@@ -3,25 +3,56 @@
 //!
 //! Must not know: Python, connections.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rwsgi_core::door::{App, AppSpec, Exchange, LoadFailure, Runtime, Sink, Step};
+use rwsgi_core::config::ConfigError;
+use rwsgi_core::config::raw::Object;
+use rwsgi_core::config::sources::Variables;
+use rwsgi_core::config::types::GunicornModule;
+use rwsgi_core::door::{
+    App, AppSpec, Configures, Exchange, Forks, HookSpec, Hooks, LoadFailure, LoggerSpec, Runtime, Sink, Step,
+    WrongHook,
+};
 use rwsgi_core::http::response::{HeadError, ResponseHead};
 
 /// A runtime without an interpreter.
 pub struct Fake;
 
-impl Runtime for Fake {
+impl Forks for Fake {
     fn before_fork(&self) {}
     fn after_fork_parent(&self) {}
     fn after_fork_child(&self) {}
+    fn released(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+}
+
+/// There is no Python to configure anything with: nothing is read, nothing is run.
+impl Configures for Fake {
     fn set_env(&self, _: &str, _: Option<&str>) {}
+    fn read_configuration(&self, _: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
+        Ok(Variables::default())
+    }
+    fn provide_gunicorn(&self, _: GunicornModule) {}
+    fn hooks(&self, _: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        Err(WrongHook { name: String::new(), problem: "hooks need Python".to_owned() })
+    }
+    fn settings_of(&self, _: &Object, _: bool) -> Result<Variables, ConfigError> {
+        Ok(Variables::default())
+    }
+    fn run_script(&self, _: &str, _: &[String]) -> i32 {
+        1
+    }
+    fn choose_logger(&self, _: Option<&Arc<LoggerSpec>>, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Runtime for Fake {
     fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         let (small, large) = (vec![b'x'; 10 << 10], vec![b'x'; 1 << 20]);
         Ok(Arc::new(FakeApp { small, large }))
-    }
-    fn released(&self, work: &mut (dyn FnMut() + Send)) {
-        work();
     }
     fn check_signals(&self) -> bool {
         false

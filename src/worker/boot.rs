@@ -19,7 +19,7 @@ use super::listeners::Listeners;
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
 use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
-use crate::log::{AccessFormat, AccessLog, Sink};
+use crate::log::AccessLog;
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
@@ -101,11 +101,8 @@ fn register(crew: &Crew) -> std::io::Result<()> {
 }
 
 fn open_access(settings: &WorkerSettings) -> std::io::Result<Option<AccessLog>> {
-    let Some((format, target)) = &settings.access else { return Ok(None) };
-    let invalid = |error: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-    let format = AccessFormat::compile(format).map_err(|error| invalid(error.to_string()))?;
-    let sink = Sink::open(target.clone()).map_err(|error| invalid(error.to_string()))?;
-    Ok(Some(AccessLog::new(format, sink)))
+    let Some(access) = &settings.access else { return Ok(None) };
+    AccessLog::open(access).map(Some).map_err(std::io::Error::other)
 }
 
 fn serve(crew: &Arc<Crew>) {

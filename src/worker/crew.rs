@@ -29,10 +29,12 @@ use slab::Slab;
 use super::conn::Conn;
 use super::context::Context;
 use super::listeners::{Listeners, Pause};
+use super::tally::Tally;
 use super::threads;
 use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
+use crate::system::raw;
 use follow::{Followed, Followers, Help};
 use state::{Item, Noted, Slot, State};
 
@@ -117,12 +119,14 @@ impl Crew {
             later: Vec::new(),
             waiting: VecDeque::new(),
             timers: Timers::default(),
+            tally: Tally::new(context.row.clone()),
             inside: 0,
             leading: false,
             followers: Followers::default(),
             taken,
             wakes_at: u64::MAX,
             listeners,
+            flood: 0,
             draining: false,
             quit: false,
             drain_deadline: u64::MAX,
@@ -333,6 +337,7 @@ impl Crew {
         let token = {
             let mut state = self.state();
             let token = state.slots.insert(Slot::Out(Noted::default()));
+            state.flood = state.flood.max(state.slots.len());
             self.context.row.set_connections(state.slots.len());
             token
         };
@@ -340,7 +345,9 @@ impl Crew {
         match conn.stream.register(&self.registry, Token(token)) {
             Ok(()) => Ok(token),
             Err(error) => {
-                self.state().slots.try_remove(token);
+                let mut state = self.state();
+                state.slots.try_remove(token);
+                self.context.row.set_connections(state.slots.len());
                 Err(error)
             }
         }
@@ -364,8 +371,12 @@ impl Crew {
             report(state.listeners.resume(Pause::Full, &self.registry));
             self.context.row.set_connections(state.slots.len());
             let over = state.draining && state.slots.is_empty();
+            let ebbed = state.ebbed();
             drop(state);
             drop(conn);
+            if ebbed {
+                raw::give_memory_back();
+            }
             if over {
                 self.wake();
             }
@@ -389,6 +400,7 @@ impl Crew {
         let ready = conn.wants_in && !conn.queued;
         conn.queued |= ready;
         let sooner = state.arm(token, &mut conn);
+        state.tally.put_away(&conn);
         if let Some(slot) = state.slots.get_mut(token) {
             *slot = Slot::Here(conn);
         }

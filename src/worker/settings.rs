@@ -11,7 +11,7 @@ use crate::door::{AppSpec, Hooks};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
-use crate::log::Target;
+use crate::log::AccessSettings;
 
 /// What trusted peers are believed about their clients, apart from the scheme. Each has to be
 /// asked for: a proxy that does not set a field itself passes on what its client made up.
@@ -99,6 +99,10 @@ pub struct WorkerSettings {
     pub server_header: Vec<u8>,
     /// The operator's functions, if there are any.
     pub hooks: Option<Arc<dyn Hooks>>,
-    /// The access log's format and target.
-    pub access: Option<(String, Target)>,
+    /// The access log.
+    pub access: Option<AccessSettings>,
+    /// Requests have ids, told to the application, the client and the log.
+    pub request_id: bool,
+    /// Requests that take longer are told to the error log, with where their time went.
+    pub slow_request: Option<Duration>,
 }

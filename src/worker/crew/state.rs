@@ -14,7 +14,12 @@ use super::follow::Followers;
 use super::{LIFELINE, LISTENERS, SIGNALS, WAKE};
 use crate::worker::conn::Conn;
 use crate::worker::listeners::Listeners;
+use crate::worker::tally::Tally;
 use crate::worker::timers::Timers;
+
+/// So many connections at once are a flood: the allocator keeps what they took, spread over pages
+/// it would share with what comes next, unless it is told otherwise.
+const FLOOD: usize = 256;
 
 pub(super) enum Slot {
     Here(Box<Conn>),
@@ -51,6 +56,7 @@ pub struct State {
     /// Connections whose requests wait for a thread that may enter the application.
     pub(super) waiting: VecDeque<usize>,
     pub(super) timers: Timers,
+    pub(super) tally: Tally,
     /// Threads inside the application.
     pub(super) inside: usize,
     pub(super) leading: bool,
@@ -62,6 +68,8 @@ pub struct State {
     pub(super) wakes_at: u64,
     /// The accepting side.
     pub listeners: Listeners,
+    /// Most connections since memory was last given back.
+    pub(super) flood: usize,
     /// Finish what is here, then end.
     pub draining: bool,
     /// End now.
@@ -78,10 +86,23 @@ impl State {
         Some(index)
     }
 
+    /// Whether a flood of connections has run off: what it took is to be given back then, once.
+    pub(super) fn ebbed(&mut self) -> bool {
+        let ebbed = self.flood >= FLOOD && self.slots.len() <= self.flood / 8;
+        if ebbed {
+            self.slots.shrink_to_fit();
+            self.flood = self.slots.len();
+        }
+        ebbed
+    }
+
     pub(super) fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {
         let slot = self.slots.get_mut(token)?;
         match std::mem::replace(slot, Slot::Out(Noted::default())) {
-            Slot::Here(conn) => Some(conn),
+            Slot::Here(conn) => {
+                self.tally.take_up(&conn);
+                Some(conn)
+            }
             out => {
                 *slot = out;
                 None
