@@ -55,10 +55,6 @@ const PATIENCE_MS: u64 = 1000;
 /// Access lines wait at most so long for company.
 const LOG_DELAY_MS: u64 = 50;
 
-/// So many connections at once are a flood: the allocator keeps what they took, spread over pages
-/// it would share with what comes next, unless it is told otherwise.
-const FLOOD: usize = 256;
-
 /// What a thread may be given to do.
 pub enum Work {
     /// Something happened to this connection.

@@ -17,6 +17,10 @@ use crate::worker::listeners::Listeners;
 use crate::worker::tally::Tally;
 use crate::worker::timers::Timers;
 
+/// So many connections at once are a flood: the allocator keeps what they took, spread over pages
+/// it would share with what comes next, unless it is told otherwise.
+const FLOOD: usize = 256;
+
 pub(super) enum Slot {
     Here(Box<Conn>),
     /// With a thread; what was noted meanwhile.
