@@ -9,7 +9,6 @@
 //! 2. The pool's lock is never held while Python code can run.
 //! 3. No Python exception is pending between two calls from the worker.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
@@ -19,6 +18,7 @@ use pyo3::prelude::*;
 use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
+use super::file_region;
 use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
@@ -239,7 +239,7 @@ impl Running {
     /// Hands a wrapped regular file to the sink, or falls back to reading it.
     fn send_file(&mut self, py: Python<'_>, inner: &Inner, wrapper: &Owned) -> PyResult<Source> {
         let region = match inner.spec.sendfile && self.shared.started.get() {
-            true => file_region(py, &inner.support, wrapper)?,
+            true => file_region::find(py, &inner.support, wrapper)?,
             false => None,
         };
         let Some((file, offset, len)) = region else {
@@ -399,29 +399,6 @@ fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>>
         errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     inner.spec.log_environ.iter().map(text).collect()
-}
-
-/// Descriptor (our own), offset and length of what is left of a wrapped regular file.
-fn file_region(py: Python<'_>, support: &Support, wrapper: &Owned) -> PyResult<Option<(OwnedFd, u64, u64)>> {
-    let region = support.file_region.bind(py).call1((wrapper.bind(py),))?;
-    if region.is_none() {
-        return Ok(None);
-    }
-    let (fd, offset): (i32, u64) = region.extract()?;
-    if fd < 0 {
-        return Ok(None);
-    }
-    // SAFETY: the wrapped file, held by `wrapper`, keeps the descriptor open while it is borrowed.
-    let file = match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
-        Ok(fd) => std::fs::File::from(fd),
-        Err(_) => return Ok(None),
-    };
-    match file.metadata() {
-        Ok(facts) if facts.is_file() => {
-            Ok(Some((OwnedFd::from(file), offset, facts.len().saturating_sub(offset))))
-        }
-        _ => Ok(None),
-    }
 }
 
 /// A reply that waits for its client.

@@ -11,7 +11,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::follow::Followers;
-use super::{FLOOD, LIFELINE, LISTENERS, SIGNALS, WAKE};
+use super::{LIFELINE, LISTENERS, SIGNALS, WAKE};
 use crate::worker::conn::Conn;
 use crate::worker::listeners::Listeners;
 use crate::worker::tally::Tally;
