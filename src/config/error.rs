@@ -19,15 +19,25 @@ pub struct ConfigError {
     /// The value, as it would be written in TOML; `None`: the value is not the trouble.
     pub value: Option<Box<str>>,
     /// Where it was said.
-    pub origin: Origin,
+    pub origin: Box<Origin>,
     /// What is wrong, without a full stop.
     pub problem: Box<str>,
     /// What would be right.
     pub hint: Option<Box<str>>,
     /// A traceback of Python's, shown before the line.
-    pub traceback: Option<Box<str>>,
+    pub traceback: Option<Box<Traceback>>,
     /// What the process ends with: [`exit::CONFIGURATION`] or [`exit::USAGE`].
     pub exit: u8,
+}
+
+/// A traceback of Python's, of many lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traceback(pub String);
+
+impl fmt::Display for Traceback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.trim_end())
+    }
 }
 
 impl ConfigError {
@@ -37,7 +47,7 @@ impl ConfigError {
         Self {
             setting: None,
             value: None,
-            origin,
+            origin: Box::new(origin),
             problem,
             hint: None,
             traceback: None,
@@ -66,7 +76,7 @@ impl ConfigError {
     /// if there is one.
     pub fn report(&self) -> String {
         match &self.traceback {
-            Some(traceback) => format!("{}\nrwsgi: {self}", traceback.trim_end()),
+            Some(traceback) => format!("{traceback}\nrwsgi: {self}"),
             None => format!("rwsgi: {self}"),
         }
     }
@@ -79,7 +89,7 @@ impl fmt::Display for ConfigError {
             (Some(setting), None) => f.write_str(setting)?,
             (None, _) => {}
         }
-        match (&self.setting, &self.origin) {
+        match (&self.setting, &*self.origin) {
             (Some(_), Origin::Default) => f.write_str(": ")?,
             (Some(_), origin) => write!(f, " ({origin}): ")?,
             (None, Origin::Default) => {}

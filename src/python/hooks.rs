@@ -25,7 +25,7 @@ pub(super) struct PyHooks {
 
 impl PyHooks {
     /// Checks the hooks and makes them callable.
-    pub(super) fn new(py: Python<'_>, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+    pub(super) fn make(py: Python<'_>, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
         let made = || -> PyResult<Kept> {
             let (rows, hooks) = (PyDict::new(py), PyDict::new(py));
             for (name, value) in &spec.settings {

@@ -18,6 +18,7 @@ mod hooks;
 mod iterable;
 mod keys;
 mod logger;
+mod module;
 mod object;
 mod observer;
 mod program;

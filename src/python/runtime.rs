@@ -138,7 +138,7 @@ impl Configures for PyRuntime {
     }
 
     fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
-        Python::attach(|py| PyHooks::new(py, spec))
+        Python::attach(|py| PyHooks::make(py, spec))
     }
 }
 

@@ -63,7 +63,7 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let optional = |key: &str| values.get(key).map(PathBuf::from);
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
     Ok(MasterSettings {
-        status: StatusLife(Rc::new(|desk| rwsgi_core::status::run(desk))),
+        status: StatusLife(Rc::new(rwsgi_core::status::run)),
         status_binds: optional("status_bind").map(Bind::Unix).into_iter().collect(),
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
         hooks: None,
