@@ -9,7 +9,6 @@
 //! 2. The pool's lock is never held while Python code can run.
 //! 3. No Python exception is pending between two calls from the worker.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
@@ -19,6 +18,7 @@ use pyo3::prelude::*;
 use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
+use super::file_wrapper::file_region;
 use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
@@ -152,18 +152,6 @@ impl App for PyApp {
     }
 }
 
-/// A child the application forked has come back from it. It holds the worker's connections, its
-/// listeners and its epoll: whatever it did from here on would be done twice.
-fn end_stray(request: &str) -> ! {
-    tracing::error!(
-        "Error handling request {request}: the application forked, and its child (pid: {}) came back; \
-         ended it. A child of os.fork has to end with os._exit",
-        std::process::id()
-    );
-    // SAFETY: ends the process without running anything of the worker's.
-    unsafe { libc::_exit(70) }
-}
-
 impl PyApp {
     /// Environ, the call, and the iterable it returned.
     fn begin(&self, py: Python<'_>, running: &mut Running, exchange: &mut Exchange<'_>) -> PyResult<()> {
@@ -195,7 +183,7 @@ impl PyApp {
         running.starter = Some(starter);
         if support::is_stray() {
             running.name(exchange);
-            end_stray(&running.request);
+            support::end_stray(&running.request);
         }
         let Some(result) = result else {
             running.name(exchange);
@@ -282,7 +270,7 @@ impl Running {
                 },
             };
             if support::is_stray() {
-                end_stray(&self.request);
+                support::end_stray(&self.request);
             }
             self.must_have_started()?;
             let bytes = &block.bytes()[offset..];
@@ -395,29 +383,6 @@ fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>>
         errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     inner.spec.log_environ.iter().map(text).collect()
-}
-
-/// Descriptor (our own), offset and length of what is left of a wrapped regular file.
-fn file_region(py: Python<'_>, support: &Support, wrapper: &Owned) -> PyResult<Option<(OwnedFd, u64, u64)>> {
-    let region = support.file_region.bind(py).call1((wrapper.bind(py),))?;
-    if region.is_none() {
-        return Ok(None);
-    }
-    let (fd, offset): (i32, u64) = region.extract()?;
-    if fd < 0 {
-        return Ok(None);
-    }
-    // SAFETY: the wrapped file, held by `wrapper`, keeps the descriptor open while it is borrowed.
-    let file = match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
-        Ok(fd) => std::fs::File::from(fd),
-        Err(_) => return Ok(None),
-    };
-    match file.metadata() {
-        Ok(facts) if facts.is_file() => {
-            Ok(Some((OwnedFd::from(file), offset, facts.len().saturating_sub(offset))))
-        }
-        _ => Ok(None),
-    }
 }
 
 /// A reply that waits for its client.

@@ -13,6 +13,7 @@ mod conf_py;
 mod environ;
 mod errors;
 mod exchange;
+mod file_wrapper;
 mod guests;
 mod hooks;
 mod iterable;

@@ -14,47 +14,31 @@
 //! 3. At most one thread polls. If work may come and a thread is free, one does.
 //! 4. Connections are accepted only while a thread could serve them.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mio::{Events, Poll, Registry, Token, Waker};
-use slab::Slab;
 
 use super::conn::Conn;
 use super::context::Context;
 use super::listeners::{Listeners, Pause};
+use super::roster::{Item, Noted, Slot, State, WAKE};
 use super::tally::Tally;
 use super::threads;
-use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
 use crate::system::raw;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
-/// Tokens from here on are not connections.
-pub const SPECIAL: usize = usize::MAX - 1024;
-/// The waker's.
-pub const WAKE: Token = Token(SPECIAL);
-/// The signal pipe's.
-pub const SIGNALS: Token = Token(SPECIAL + 1);
-/// The master's lifeline.
-pub const LIFELINE: Token = Token(SPECIAL + 2);
-/// The first listener's.
-pub const LISTENERS: usize = SPECIAL + 16;
 /// A follower with nothing to do for so long ends.
 const IDLE_THREAD: Duration = Duration::from_secs(10);
 /// How long the end of a worker waits for its other threads.
 const PATIENCE_MS: u64 = 1000;
 /// Access lines wait at most so long for company.
 const LOG_DELAY_MS: u64 = 50;
-
-/// So many connections at once are a flood: the allocator keeps what they took, spread over pages
-/// it would share with what comes next, unless it is told otherwise.
-const FLOOD: usize = 256;
 
 /// What a thread may be given to do.
 pub enum Work {
@@ -87,63 +71,6 @@ impl Drop for Permit<'_> {
     }
 }
 
-enum Slot {
-    Here(Box<Conn>),
-    /// With a thread; what was noted meanwhile.
-    Out(Noted),
-}
-
-/// What happened to a connection while a thread had it.
-#[derive(Default)]
-struct Noted {
-    readable: bool,
-    writable: bool,
-    hung_up: bool,
-    /// Its timer entry was used up.
-    disarmed: bool,
-    /// Its place in the queue for the application was used up.
-    dequeued: bool,
-}
-
-enum Item {
-    Conn(usize),
-    Expired(usize),
-    Accept(usize),
-    Signals,
-    Lifeline,
-}
-
-/// What the crew knows; see the invariants.
-pub struct State {
-    slots: Slab<Slot>,
-    pending: VecDeque<Item>,
-    /// Connections that had their turn and want another: after whatever the kernel has to say.
-    later: Vec<usize>,
-    /// Connections whose requests wait for a thread that may enter the application.
-    waiting: VecDeque<usize>,
-    timers: Timers,
-    tally: Tally,
-    /// Threads inside the application.
-    inside: usize,
-    leading: bool,
-    /// Followers waiting.
-    idle: usize,
-    /// Which thread indices are taken; the main thread's is 0.
-    pub taken: Vec<bool>,
-    /// When the polling thread will wake by itself.
-    wakes_at: u64,
-    /// The accepting side.
-    pub listeners: Listeners,
-    /// Most connections since memory was last given back.
-    flood: usize,
-    /// Finish what is here, then end.
-    pub draining: bool,
-    /// End now.
-    pub quit: bool,
-    /// When draining has taken long enough.
-    pub drain_deadline: u64,
-}
-
 /// The threads of a worker and what they share.
 pub struct Crew {
     /// The worker's.
@@ -171,24 +98,7 @@ impl Crew {
         let most = if threads > 1 { threads + 1 } else { 1 };
         let mut taken = vec![false; most];
         taken[0] = true;
-        let state = State {
-            slots: Slab::new(),
-            pending: VecDeque::new(),
-            later: Vec::new(),
-            waiting: VecDeque::new(),
-            timers: Timers::default(),
-            tally: Tally::new(context.row.clone()),
-            inside: 0,
-            leading: false,
-            idle: 0,
-            taken,
-            wakes_at: u64::MAX,
-            listeners,
-            flood: 0,
-            draining: false,
-            quit: false,
-            drain_deadline: u64::MAX,
-        };
+        let state = State::new(taken, listeners, Tally::new(context.row.clone()));
         let poller = Mutex::new((poll, Events::with_capacity(EVENTS)));
         let log_due = AtomicU64::new(0);
         let (state, follow) = (Mutex::new(state), Condvar::new());
@@ -519,113 +429,6 @@ impl Crew {
             let pause = Duration::from_millis(50);
             state = self.follow.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-}
-
-impl State {
-    /// Takes the index of a new thread, if there may be another.
-    fn hire(&mut self) -> Option<usize> {
-        let index = self.taken.iter().position(|taken| !taken)?;
-        self.taken[index] = true;
-        Some(index)
-    }
-
-    /// Whether a flood of connections has run off: what it took is to be given back then, once.
-    fn ebbed(&mut self) -> bool {
-        let ebbed = self.flood >= FLOOD && self.slots.len() <= self.flood / 8;
-        if ebbed {
-            self.slots.shrink_to_fit();
-            self.flood = self.slots.len();
-        }
-        ebbed
-    }
-
-    fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {
-        let slot = self.slots.get_mut(token)?;
-        match std::mem::replace(slot, Slot::Out(Noted::default())) {
-            Slot::Here(conn) => {
-                self.tally.take_up(&conn);
-                Some(conn)
-            }
-            out => {
-                *slot = out;
-                None
-            }
-        }
-    }
-
-    fn note(&mut self, event: &mio::event::Event) {
-        let item = match event.token() {
-            WAKE => return,
-            SIGNALS => Item::Signals,
-            LIFELINE => Item::Lifeline,
-            Token(token) if token >= LISTENERS => Item::Accept(token - LISTENERS),
-            Token(token) => {
-                let gone = event.is_read_closed() || event.is_error();
-                let read = event.is_readable() || gone;
-                match self.slots.get_mut(token) {
-                    Some(Slot::Here(conn)) => {
-                        conn.readable |= read;
-                        conn.hung_up |= gone;
-                        if event.is_writable() {
-                            conn.output.unblock();
-                        }
-                        Item::Conn(token)
-                    }
-                    Some(Slot::Out(noted)) => {
-                        noted.readable |= read;
-                        noted.hung_up |= gone;
-                        noted.writable |= event.is_writable();
-                        return;
-                    }
-                    None => return,
-                }
-            }
-        };
-        self.pending.push_back(item);
-    }
-
-    /// Moves entries that are due to the pending work, or to where they belong now.
-    fn expire(&mut self, now: u64) {
-        while let Some((at, token)) = self.timers.take_due(now) {
-            let conn = match self.slots.get_mut(token) {
-                Some(Slot::Here(conn)) => conn,
-                Some(Slot::Out(noted)) => {
-                    noted.disarmed = true;
-                    continue;
-                }
-                None => continue,
-            };
-            if conn.armed != at {
-                continue;
-            }
-            conn.armed = 0;
-            if conn.rest_at != 0 && conn.rest_at <= now {
-                conn.rest_at = 0;
-                conn.http.release();
-            }
-            match conn.due() {
-                0 => {}
-                _ if conn.deadline != 0 && conn.deadline <= now => {
-                    self.pending.push_back(Item::Expired(token));
-                }
-                due => {
-                    conn.armed = due;
-                    self.timers.arm(due, token);
-                }
-            }
-        }
-    }
-
-    /// Makes sure a timer runs for the connection. True: before the polling thread would wake.
-    fn arm(&mut self, token: usize, conn: &mut Conn) -> bool {
-        let due = conn.due();
-        if due == 0 || conn.armed != 0 && conn.armed <= due {
-            return false;
-        }
-        conn.armed = due;
-        self.timers.arm(due, token);
-        due < self.wakes_at
     }
 }
 

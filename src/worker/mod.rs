@@ -21,6 +21,7 @@ mod orders;
 mod output;
 mod refuse;
 mod reply;
+mod roster;
 mod run;
 pub mod settings;
 mod spool;
