@@ -23,6 +23,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 
 use super::conn::Conn;
 use super::context::Context;
+use super::deadlines::is_idle;
 use super::listeners::{Listeners, Pause};
 use super::roster::{Item, Noted, Slot, State, WAKE};
 use super::tally::Tally;
@@ -305,7 +306,7 @@ impl Crew {
 
     /// How many connections are open.
     pub fn open(&self) -> usize {
-        self.state().slots.len()
+        self.state().open()
     }
 
     /// Brings a connection back after its turn. `again`: it wants another one soon.
@@ -342,6 +343,10 @@ impl Crew {
             }
             _ => false,
         };
+        // Whoever is idle can make room for those that wait in the kernel.
+        if is_idle(&conn) {
+            report(state.listeners.resume(Pause::Full, &self.registry));
+        }
         let ready = conn.wants_in && !conn.queued;
         conn.queued |= ready;
         let sooner = state.arm(token, &mut conn);
@@ -394,15 +399,11 @@ impl Crew {
         }
     }
 
-    /// Connections that could be closed without taking anything from anybody, at most `most`.
-    pub fn take_idle(&self, most: usize) -> Vec<(usize, Box<Conn>)> {
+    /// Takes the connection that is least missed if it is closed, if there is one.
+    pub fn take_idlest(&self) -> Option<(usize, Box<Conn>)> {
         let mut state = self.state();
-        let idle = state.slots.iter().filter_map(|(token, slot)| match slot {
-            Slot::Here(conn) if super::deadlines::is_idle(conn) => Some(token),
-            _ => None,
-        });
-        let tokens: Vec<usize> = idle.take(most).collect();
-        tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
+        let token = state.idlest()?;
+        Some((token, state.check_out(token)?))
     }
 
     /// Closes every connection that is in its slot, for the end.

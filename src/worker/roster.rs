@@ -14,6 +14,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::conn::Conn;
+use super::deadlines::is_idle;
 use super::listeners::Listeners;
 use super::tally::Tally;
 use super::timers::Timers;
@@ -135,6 +136,21 @@ impl State {
             self.flood = self.slots.len();
         }
         ebbed
+    }
+
+    /// How many connections there are.
+    pub(super) fn open(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The connection that could be closed without taking anything from anybody: of those kept
+    /// alive the one that has waited longest, then of those that never said anything.
+    pub(super) fn idlest(&self) -> Option<usize> {
+        let idle = self.slots.iter().filter_map(|(token, slot)| match slot {
+            Slot::Here(conn) if is_idle(conn) => Some((conn.requests == 0, conn.deadline, token)),
+            _ => None,
+        });
+        idle.min().map(|(_, _, token)| token)
     }
 
     pub(super) fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {
