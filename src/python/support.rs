@@ -78,18 +78,6 @@ pub(super) fn is_stray() -> bool {
     CHILD.load(Ordering::Relaxed)
 }
 
-/// A child the application forked has come back from it. It holds the worker's connections, its
-/// listeners and its epoll: whatever it did from here on would be done twice.
-pub(super) fn end_stray(request: &str) -> ! {
-    tracing::error!(
-        "Error handling request {request}: the application forked, and its child (pid: {}) came back; \
-         ended it. A child of os.fork has to end with os._exit",
-        std::process::id()
-    );
-    // SAFETY: ends the process without running anything of the worker's.
-    unsafe { libc::_exit(70) }
-}
-
 /// This process is one of the server's own after all.
 pub(super) fn is_ours() {
     CHILD.store(false, Ordering::Relaxed);

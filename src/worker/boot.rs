@@ -14,9 +14,8 @@ use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::context::Context;
-use super::crew::Crew;
+use super::crew::{Crew, LIFELINE, SIGNALS};
 use super::listeners::Listeners;
-use super::roster::{LIFELINE, SIGNALS};
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
 use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};

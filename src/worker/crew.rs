@@ -14,28 +14,44 @@
 //! 3. At most one thread polls. If work may come and a thread is free, one does.
 //! 4. Connections are accepted only while a thread could serve them.
 
+mod follow;
+mod leaving;
+mod state;
+
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mio::{Events, Poll, Registry, Token, Waker};
+use slab::Slab;
 
 use super::conn::Conn;
 use super::context::Context;
 use super::deadlines::is_idle;
 use super::listeners::{Listeners, Pause};
-use super::roster::{Item, Noted, Slot, State, WAKE};
 use super::tally::Tally;
 use super::threads;
+use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
 use crate::system::raw;
+use follow::{Followed, Followers, Help};
+use state::{Item, Noted, Slot, State};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
-/// A follower with nothing to do for so long ends.
-const IDLE_THREAD: Duration = Duration::from_secs(10);
+/// Tokens from here on are not connections.
+pub const SPECIAL: usize = usize::MAX - 1024;
+/// The waker's.
+pub const WAKE: Token = Token(SPECIAL);
+/// The signal pipe's.
+pub const SIGNALS: Token = Token(SPECIAL + 1);
+/// The master's lifeline.
+pub const LIFELINE: Token = Token(SPECIAL + 2);
+/// The first listener's.
+pub const LISTENERS: usize = SPECIAL + 16;
 /// How long the end of a worker waits for its other threads.
 const PATIENCE_MS: u64 = 1000;
 /// Access lines wait at most so long for company.
@@ -99,7 +115,24 @@ impl Crew {
         let most = if threads > 1 { threads + 1 } else { 1 };
         let mut taken = vec![false; most];
         taken[0] = true;
-        let state = State::new(taken, listeners, Tally::new(context.row.clone()));
+        let state = State {
+            slots: Slab::new(),
+            pending: VecDeque::new(),
+            later: Vec::new(),
+            waiting: VecDeque::new(),
+            timers: Timers::default(),
+            tally: Tally::new(context.row.clone()),
+            inside: 0,
+            leading: false,
+            followers: Followers::default(),
+            taken,
+            wakes_at: u64::MAX,
+            listeners,
+            flood: 0,
+            draining: false,
+            quit: false,
+            drain_deadline: u64::MAX,
+        };
         let poller = Mutex::new((poll, Events::with_capacity(EVENTS)));
         let log_due = AtomicU64::new(0);
         let (state, follow) = (Mutex::new(state), Condvar::new());
@@ -122,12 +155,17 @@ impl Crew {
             return None;
         }
         state.inside += 1;
-        if !state.leading || !state.pending.is_empty() {
-            if state.idle > 0 {
-                self.follow.notify_one();
-            } else if let Some(index) = state.hire() {
-                drop(state);
-                threads::start(self, index);
+        state.followers.turns += 1;
+        let unattended = !state.leading || !state.pending.is_empty();
+        let help = if unattended { state.followers.call() } else { Help::None };
+        match help {
+            Help::None => {}
+            Help::Wake => self.follow.notify_one(),
+            Help::Hire => {
+                if let Some(index) = state.hire() {
+                    drop(state);
+                    threads::start(self, index);
+                }
             }
         }
         Some(Permit { crew: Some(self) })
@@ -141,32 +179,47 @@ impl Crew {
         report(result);
     }
 
-    /// The next thing to do. Blocks while there is nothing.
-    pub fn next(&self) -> Work {
-        let mut state = self.state();
+    /// The next thing for thread `index` to do. Blocks while there is nothing.
+    pub fn next(&self, index: usize) -> Work {
+        self.next_in(self.state(), index)
+    }
+
+    /// Brings a connection back and takes the next thing to do, under one lock.
+    pub fn next_after(&self, index: usize, token: usize, conn: Box<Conn>, again: bool) -> Work {
+        let state = match self.bring_back(token, conn, again) {
+            Some(state) => state,
+            None => self.state(),
+        };
+        self.next_in(state, index)
+    }
+
+    fn next_in<'a>(&'a self, mut state: MutexGuard<'a, State>, index: usize) -> Work {
+        // Who has just queued a request has to look whether a thread came out meanwhile: that one
+        // has looked already, and polls.
+        let mut surplus = state.followers.is_surplus() && state.waiting.is_empty();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
                 state.quit = true;
                 self.follow.notify_all();
                 return Work::Over;
             }
-            if let Some(work) = self.take(&mut state) {
-                return work;
+            if !surplus {
+                if let Some(work) = self.take(&mut state) {
+                    return work;
+                }
+                if !state.leading {
+                    state.leading = true;
+                    state.wakes_at = self.wake_time(&state);
+                    let wakes_at = state.wakes_at;
+                    drop(state);
+                    state = self.lead(wakes_at);
+                    continue;
+                }
             }
-            if !state.leading {
-                state.leading = true;
-                state.wakes_at = self.wake_time(&state);
-                let wakes_at = state.wakes_at;
-                drop(state);
-                state = self.lead(wakes_at);
-                continue;
-            }
-            state.idle += 1;
-            let (guard, timeout) =
-                self.follow.wait_timeout(state, IDLE_THREAD).unwrap_or_else(PoisonError::into_inner);
+            surplus = false;
+            let (guard, followed) = self.wait(state, index);
             state = guard;
-            state.idle -= 1;
-            if timeout.timed_out() && state.leading && state.pending.is_empty() {
+            if followed == Followed::Retired {
                 return Work::Retire;
             }
         }
@@ -310,7 +363,12 @@ impl Crew {
     }
 
     /// Brings a connection back after its turn. `again`: it wants another one soon.
-    pub fn put_back(&self, token: usize, mut conn: Box<Conn>, again: bool) {
+    pub fn put_back(&self, token: usize, conn: Box<Conn>, again: bool) {
+        drop(self.bring_back(token, conn, again));
+    }
+
+    /// The same; `None` where the lock had to be given up.
+    fn bring_back(&self, token: usize, mut conn: Box<Conn>, again: bool) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state();
         if matches!(conn.stage, super::conn::Stage::Closed) {
             state.slots.try_remove(token);
@@ -326,7 +384,7 @@ impl Crew {
             if over {
                 self.wake();
             }
-            return;
+            return None;
         }
         let noted = match state.slots.get(token) {
             Some(Slot::Out(noted)) => {
@@ -364,71 +422,15 @@ impl Crew {
         if state.leading && (sooner || again) {
             drop(state);
             self.wake();
+            return None;
         }
+        Some(state)
     }
 
     /// Makes the polling thread look at the state again.
     pub fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!("Cannot wake the polling thread: {error}");
-        }
-    }
-
-    /// Marks a thread's index as free.
-    pub fn dismiss(&self, index: usize) {
-        let mut state = self.state();
-        if let Some(taken) = state.taken.get_mut(index) {
-            *taken = false;
-        }
-        drop(state);
-        self.follow.notify_all();
-    }
-
-    /// The same for a thread that has gone by itself. Between its last look and now it could
-    /// neither be woken nor be replaced: if nobody polls because of that, somebody is hired now.
-    pub fn depart(self: &Arc<Self>, index: usize) {
-        self.dismiss(index);
-        let mut state = self.state();
-        if !state.quit
-            && !state.leading
-            && state.idle == 0
-            && let Some(index) = state.hire()
-        {
-            drop(state);
-            threads::start(self, index);
-        }
-    }
-
-    /// Takes the connection that is least missed if it is closed, if there is one.
-    pub fn take_idlest(&self) -> Option<(usize, Box<Conn>)> {
-        let mut state = self.state();
-        let token = state.idlest()?;
-        Some((token, state.check_out(token)?))
-    }
-
-    /// Closes every connection that is in its slot, for the end.
-    pub fn close_all(&self) {
-        let conns: Vec<Box<Conn>> = {
-            let mut state = self.state();
-            let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
-            tokens.into_iter().filter_map(|token| state.check_out(token)).collect()
-        };
-        for conn in conns {
-            if conn.reply.ends_by_closing() {
-                conn.stream.abort_on_close();
-            }
-        }
-    }
-
-    /// Waits until the calling thread is the last one, or no longer if the drain is out of time.
-    pub fn wait_for_threads(&self) {
-        let patience = now_ms() + PATIENCE_MS;
-        let mut state = self.state();
-        let until = state.drain_deadline.min(patience).max(now_ms() + 100);
-        self.follow.notify_all();
-        while state.taken.iter().skip(1).any(|taken| *taken) && now_ms() < until {
-            let pause = Duration::from_millis(50);
-            state = self.follow.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use mio::Registry;
 
-use super::roster::LISTENERS;
+use super::crew::LISTENERS;
 use super::transport::Acceptor;
 use crate::system::clock::now_ms;
 use crate::system::listener::{Address, Listener};

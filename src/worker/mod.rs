@@ -21,7 +21,6 @@ mod orders;
 mod output;
 mod refuse;
 mod reply;
-mod roster;
 mod run;
 pub mod settings;
 mod spool;

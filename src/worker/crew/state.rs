@@ -1,41 +1,28 @@
-//! Which connections does a worker have, what has happened to them, and who is next? What its
-//! threads share, under one lock.
+//! What does a crew know? Where each connection is, what is to be done, and who does it.
 //!
-//! Must not know: who polls, who runs what; the crew decides.
+//! Must not know: I/O, the application. Everything here is done under the crew's lock.
 //!
 //! Invariants:
-//! 1. A connection is either in its slot or with exactly one thread; what happens to it meanwhile
-//!    is noted in the slot.
-//! 2. No call here does I/O or waits.
+//! 1. A connection is in its slot or with exactly one thread; what happens to it meanwhile is noted.
 
 use std::collections::VecDeque;
 
 use mio::Token;
 use slab::Slab;
 
-use super::conn::Conn;
-use super::deadlines::is_idle;
-use super::listeners::Listeners;
-use super::tally::Tally;
-use super::timers::Timers;
+use super::follow::Followers;
+use super::{LIFELINE, LISTENERS, SIGNALS, WAKE};
+use crate::worker::conn::Conn;
+use crate::worker::deadlines::is_idle;
+use crate::worker::listeners::Listeners;
+use crate::worker::tally::Tally;
+use crate::worker::timers::Timers;
 
-/// Tokens from here on are not connections.
-pub const SPECIAL: usize = usize::MAX - 1024;
-/// The waker's.
-pub const WAKE: Token = Token(SPECIAL);
-/// The signal pipe's.
-pub const SIGNALS: Token = Token(SPECIAL + 1);
-/// The master's lifeline.
-pub const LIFELINE: Token = Token(SPECIAL + 2);
-/// The first listener's.
-pub const LISTENERS: usize = SPECIAL + 16;
 /// So many connections at once are a flood: the allocator keeps what they took, spread over pages
 /// it would share with what comes next, unless it is told otherwise.
 const FLOOD: usize = 256;
 
-/// Where a connection is.
 pub(super) enum Slot {
-    /// In its slot, with nobody.
     Here(Box<Conn>),
     /// With a thread; what was noted meanwhile.
     Out(Noted),
@@ -53,17 +40,11 @@ pub(super) struct Noted {
     pub(super) dequeued: bool,
 }
 
-/// What is to be looked at, in the order it came.
 pub(super) enum Item {
-    /// Something happened to this connection.
     Conn(usize),
-    /// Its deadline passed.
     Expired(usize),
-    /// This listener is readable.
     Accept(usize),
-    /// The signal pipe is.
     Signals,
-    /// The master's end of the lifeline is closed.
     Lifeline,
 }
 
@@ -80,8 +61,8 @@ pub struct State {
     /// Threads inside the application.
     pub(super) inside: usize,
     pub(super) leading: bool,
-    /// Followers waiting.
-    pub(super) idle: usize,
+    /// Who waits for a turn.
+    pub(super) followers: Followers,
     /// Which thread indices are taken; the main thread's is 0.
     pub taken: Vec<bool>,
     /// When the polling thread will wake by itself.
@@ -99,28 +80,6 @@ pub struct State {
 }
 
 impl State {
-    /// Nobody is here yet.
-    pub(super) fn new(taken: Vec<bool>, listeners: Listeners, tally: Tally) -> Self {
-        State {
-            slots: Slab::new(),
-            pending: VecDeque::new(),
-            later: Vec::new(),
-            waiting: VecDeque::new(),
-            timers: Timers::default(),
-            tally,
-            inside: 0,
-            leading: false,
-            idle: 0,
-            taken,
-            wakes_at: u64::MAX,
-            listeners,
-            flood: 0,
-            draining: false,
-            quit: false,
-            drain_deadline: u64::MAX,
-        }
-    }
-
     /// Takes the index of a new thread, if there may be another.
     pub(super) fn hire(&mut self) -> Option<usize> {
         let index = self.taken.iter().position(|taken| !taken)?;
@@ -139,13 +98,13 @@ impl State {
     }
 
     /// How many connections there are.
-    pub(super) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.slots.len()
     }
 
     /// The connection that could be closed without taking anything from anybody: of those kept
     /// alive the one that has waited longest, then of those that never said anything.
-    pub(super) fn idlest(&self) -> Option<usize> {
+    pub fn idlest(&self) -> Option<usize> {
         let idle = self.slots.iter().filter_map(|(token, slot)| match slot {
             Slot::Here(conn) if is_idle(conn) => Some((conn.requests == 0, conn.deadline, token)),
             _ => None,

@@ -1,9 +1,9 @@
-//! What lies behind a `wsgi.file_wrapper`? Where it is a regular file, a region of it the kernel can
-//! send by itself (PEP 3333, "Optional Platform-Specific File Handling").
+//! Which bytes of which file does a `wsgi.file_wrapper` stand for? (PEP 3333, "Optional
+//! Platform-Specific File Handling")
 //!
-//! Must not know: replies, sinks.
+//! Must not know: who sends them.
 //!
-//! Invariant: the descriptor handed out is our own; the application may close its file at any time.
+//! Invariant: the descriptor handed out is our own, so that the application may close its file.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -13,7 +13,7 @@ use super::object::Owned;
 use super::support::Support;
 
 /// Descriptor (our own), offset and length of what is left of a wrapped regular file.
-pub(super) fn file_region(
+pub(super) fn find(
     py: Python<'_>,
     support: &Support,
     wrapper: &Owned,
