@@ -30,6 +30,14 @@ pub trait Runtime: Send + Sync {
     fn set_env(&self, name: &str, value: Option<&str>);
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// As `load`, in a process whose children are to share what it loads: the garbage collector
+    /// rests, because it writes to every object it looks at.
+    fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// In such a process, right before a fork: what is there now is never looked at again by the
+    /// garbage collector.
+    fn freeze(&self);
+    /// In its child: the garbage collector looks after what is made from now on.
+    fn resume_collecting(&self);
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
     fn released(&self, work: &mut (dyn FnMut() + Send));
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.

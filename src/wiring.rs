@@ -14,12 +14,12 @@ use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, Runtime};
+use crate::door::{App, AppSpec, Runtime};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log;
-use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
+use crate::master::settings::{Bind, Hook, Preload, Reexec, WorkerLife};
 use crate::master::{MasterSettings, Seat};
 use crate::system::user;
 use crate::worker::settings::{Forwarding, Said};
@@ -76,7 +76,8 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
     let owner = owner(config)?;
     let surroundings = Surroundings::of(config, started);
     Ok(MasterSettings {
-        worker: WorkerLife(Rc::new(life(config, started)?)),
+        worker: life(config, started)?,
+        preload: config.preload_app.then(|| preload(config, started)).transpose()?,
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         workers: config.workers,
@@ -111,20 +112,57 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
 }
 
 /// A worker's life under this configuration.
-fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
-    let worker = worker(config, started)?;
+fn life(config: &Config, started: &Started) -> Result<WorkerLife, String> {
+    let recruit = Recruit::of(config, started)?;
     let surroundings = Surroundings::of(config, started);
-    let (most, jitter) = (config.max_requests, config.max_requests_jitter);
-    let runtime = Arc::clone(&started.runtime);
-    Ok(move |seat| {
-        if let Err(error) = surroundings.enter() {
+    Ok(WorkerLife(Rc::new(move |seat| match surroundings.enter() {
+        Ok(()) => recruit.work(seat, None),
+        Err(error) => {
             tracing::error!("Worker failed to boot: {error}");
-            return i32::from(exit::BOOT);
+            i32::from(exit::BOOT)
         }
-        let mut settings = worker.clone();
-        settings.max_requests = most.map(|most| most + random_below(jitter + 1));
-        worker::run(seat, settings, Arc::clone(&runtime))
-    })
+    })))
+}
+
+/// The same where the application is loaded before the fork, and the surroundings are entered.
+fn preload(config: &Config, started: &Started) -> Result<Preload, String> {
+    let recruit = Recruit::of(config, started)?;
+    let surroundings = Surroundings::of(config, started);
+    Ok(Preload(Rc::new(move || {
+        surroundings.enter().map_err(|error| {
+            tracing::error!("Mold failed to boot: {error}");
+            i32::from(exit::BOOT)
+        })?;
+        let app = worker::preload(&recruit.settings, &*recruit.runtime)?;
+        let recruit = recruit.clone();
+        Ok(WorkerLife(Rc::new(move |seat| recruit.work(seat, Some(Arc::clone(&app))))))
+    })))
+}
+
+/// A worker yet to be born.
+#[derive(Clone)]
+struct Recruit {
+    settings: WorkerSettings,
+    max_requests: Option<u64>,
+    jitter: u64,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Recruit {
+    fn of(config: &Config, started: &Started) -> Result<Self, String> {
+        Ok(Recruit {
+            settings: worker(config, started)?,
+            max_requests: config.max_requests,
+            jitter: config.max_requests_jitter,
+            runtime: Arc::clone(&started.runtime),
+        })
+    }
+
+    fn work(&self, seat: Seat, app: Option<Arc<dyn App>>) -> i32 {
+        let mut settings = self.settings.clone();
+        settings.max_requests = self.max_requests.map(|most| most + random_below(self.jitter + 1));
+        worker::run(seat, settings, Arc::clone(&self.runtime), app)
+    }
 }
 
 /// What a process lives in: its directory, its environment, its error log.

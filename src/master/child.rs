@@ -1,7 +1,7 @@
-//! How does a forked child become a worker?
+//! How does a forked child become a worker, or the status process?
 //!
-//! Between the fork and the worker's own life: everything of the master is closed, privileges
-//! are dropped, the tie to the master is made. Must not know what a worker does.
+//! Between the fork and the child's own life: everything of the master is closed, privileges
+//! are dropped, the tie to the master is made. Must not know what a child does.
 //!
 //! Invariants:
 //! 1. The child never returns into the master's stack: it ends here, whatever happens.
@@ -14,51 +14,68 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, getppid};
 
-use super::settings::{MasterSettings, exit};
+use super::settings::{MasterSettings, WorkerLife, exit};
 use crate::door::Runtime;
 use crate::metrics::seat::Seat;
 use crate::system::signals::{Held, Signals};
 use crate::system::{proctitle, raw, user};
 
-/// Lives a worker's life, then ends the process.
-pub fn live(
+/// What a child is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// Its name in process titles, as in "rwsgi: worker [NAME]".
+    pub name: &'static str,
+    /// The master it belongs to.
+    pub master: i32,
+}
+
+/// A worker's life.
+pub fn work(life: &WorkerLife, seat: Seat) -> i32 {
+    let pid = std::process::id();
+    tracing::info!(target: "rwsgi", "Booting worker with pid: {pid}");
+    seat.row.enter(pid.cast_signed());
+    let code = (life.0)(seat);
+    tracing::info!(target: "rwsgi", "Worker exiting (pid: {pid})");
+    code
+}
+
+/// Lives the life of a `role`, then ends the process. `born` closes what is the master's and
+/// makes what the child is given.
+pub fn live<T>(
     runtime: &dyn Runtime,
     settings: &MasterSettings,
     held: Held,
-    seat: impl FnOnce() -> io::Result<Seat>,
+    role: Role,
+    born: impl FnOnce() -> io::Result<T>,
+    life: impl FnOnce(T) -> i32,
 ) -> ! {
     // A panic must not unwind into the master's frames, which believe to be the master.
-    let life = catch_unwind(AssertUnwindSafe(|| {
+    let code = catch_unwind(AssertUnwindSafe(|| {
         runtime.after_fork_child();
-        let born = seat().map_err(failed("descriptors"));
-        let born = born.and_then(|seat| become_worker(settings, held, seat.master).map(|()| seat));
-        let seat = match born {
-            Ok(seat) => seat,
+        let born = born().map_err(failed("descriptors"));
+        match born.and_then(|given| take_up(settings, held, role).map(|()| given)) {
+            Ok(given) => life(given),
             Err(why) => {
-                tracing::error!(target: "rwsgi", "Worker failed to boot: {why}");
-                return exit::BOOT;
+                let Role { name, .. } = role;
+                tracing::error!(target: "rwsgi", "{name} process failed to boot: {why}");
+                exit::BOOT
             }
-        };
-        tracing::info!(target: "rwsgi", "Booting worker with pid: {}", getpid());
-        seat.row.enter(getpid().as_raw());
-        let code = (settings.worker.0)(seat);
-        tracing::info!(target: "rwsgi", "Worker exiting (pid: {})", getpid());
-        code
+        }
     }));
-    raw::exit_now(life.unwrap_or(exit::BUG))
+    raw::exit_now(code.unwrap_or(exit::BUG))
 }
 
-fn become_worker(settings: &MasterSettings, held: Held, master: i32) -> Result<(), String> {
+fn take_up(settings: &MasterSettings, held: Held, role: Role) -> Result<(), String> {
     Signals::reset_in_child().map_err(failed("signals"))?;
     user::drop_privileges(settings.user, settings.group, settings.initgroups)
         .map_err(failed("user and group"))?;
     set_pdeathsig(nix::sys::signal::Signal::SIGTERM).map_err(|error| failed("prctl")(error.into()))?;
-    if getppid() != Pid::from_raw(master) {
+    if getppid() != Pid::from_raw(role.master) {
         return Err("the master is gone".to_owned());
     }
-    proctitle::set_title(&format!("rwsgi: worker [{}]", settings.proc_name));
+    proctitle::set_title(&format!("rwsgi: {} [{}]", role.name, settings.proc_name));
     held.release_all().map_err(failed("signal mask"))
 }
 

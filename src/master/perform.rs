@@ -16,8 +16,9 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 
 use super::Reload;
-use super::child;
+use super::child::{self, Role};
 use super::listeners::{self, Files, Listeners};
+use super::molds::Running;
 use super::pidfile::{self, Pidfile};
 use super::plan::{Action, Event, Level, Note};
 use super::settings::MasterSettings;
@@ -56,6 +57,8 @@ pub struct Hands<'a> {
     pub rows: Vec<Row>,
     /// Boot pipes, with their slots.
     pub bells: Vec<(usize, OwnedFd)>,
+    /// The molds that live, and the lines to them.
+    pub molds: Vec<Running>,
     /// What children watch.
     pub lifeline: Lifeline,
     /// What keeps the lifeline uncut.
@@ -80,7 +83,9 @@ impl Hands<'_> {
     /// Does it, and says what came of it.
     pub fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Spawn { slot, generation } => return Some(self.spawn(slot, generation)),
+            Action::Spawn { slot, generation } => return self.spawn(slot, generation),
+            Action::ForkMold { generation } => return Some(self.fork_mold(generation)),
+            Action::EndMold { pid } => self.end_mold(pid),
             Action::Load { generation } => return Some(self.load(generation)),
             Action::Reexec => return Some(self.reexec()),
             Action::Signal { pid, signal } => send(pid, signal),
@@ -99,18 +104,25 @@ impl Hands<'_> {
         None
     }
 
-    fn spawn(&mut self, slot: usize, generation: u32) -> Event {
-        let era = match &self.candidate {
+    /// The settings and sockets of a generation that is in force, or has yet to prove itself.
+    pub fn era_of(&self, generation: u32) -> Era {
+        match &self.candidate {
             Some(candidate) if candidate.generation == generation => candidate.clone(),
             _ => self.era.clone(),
-        };
-        match self.fork_worker(slot, era) {
-            Ok(pid) => Event::Spawned { slot, pid },
-            Err(error) => {
-                tracing::error!(target: "rwsgi", "fork: {error}");
-                Event::SpawnFailed { slot }
-            }
         }
+    }
+
+    /// Forks a worker, or has it forked: then what comes of it is reported later.
+    fn spawn(&mut self, slot: usize, generation: u32) -> Option<Event> {
+        let era = self.era_of(generation);
+        let done = match era.settings.preload {
+            Some(_) => self.order_worker(slot, &era).map(|()| None),
+            None => self.fork_worker(slot, era).map(|pid| Some(Event::Spawned { slot, pid })),
+        };
+        done.unwrap_or_else(|error| {
+            tracing::error!(target: "rwsgi", "fork: {error}");
+            Some(Event::SpawnFailed { slot })
+        })
     }
 
     fn fork_worker(&mut self, slot: usize, era: Era) -> std::io::Result<i32> {
@@ -134,7 +146,8 @@ impl Hands<'_> {
                     let lifeline = self.lifeline.duplicate()?;
                     Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
                 };
-                child::live(runtime, &settings, held, seat)
+                let role = Role { name: "worker", master };
+                child::live(runtime, &settings, held, role, seat, |seat| child::work(&settings.worker, seat))
             }
             Ok(Forked::Parent(pid)) => {
                 self.runtime.after_fork_parent();
@@ -151,7 +164,7 @@ impl Hands<'_> {
     }
 
     /// The slot's row, made anew if it has too few lines.
-    fn seat_row(&mut self, slot: usize, threads: usize) -> std::io::Result<Row> {
+    pub fn seat_row(&mut self, slot: usize, threads: usize) -> std::io::Result<Row> {
         while self.rows.len() <= slot {
             self.rows.push(Row::new(threads)?);
         }
@@ -163,10 +176,11 @@ impl Hands<'_> {
     }
 
     /// In a child: closes all that is the master's.
-    fn let_go(&mut self) {
+    pub fn let_go(&mut self) {
         self.signals = None;
         self.hold = None;
         self.bells.clear();
+        self.molds.clear();
         self.rows.clear();
         self.era.listeners.clear();
         self.candidate = None;
@@ -302,11 +316,13 @@ impl Hands<'_> {
     }
 }
 
-fn own_listeners(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
+/// This process's own handles of a generation's sockets.
+pub fn own_listeners(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
     era.listeners.iter().map(|bound| bound.listener.duplicate()).collect()
 }
 
-fn send(pid: i32, signal: Signal) {
+/// Sends a signal to a child.
+pub fn send(pid: i32, signal: Signal) {
     let number = nix::sys::signal::Signal::try_from(signal.number());
     if let Ok(number) = number
         && let Err(error) = nix::sys::signal::kill(Pid::from_raw(pid), number)

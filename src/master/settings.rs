@@ -46,11 +46,17 @@ pub enum Bind {
 #[derive(Clone)]
 pub struct WorkerLife(pub Rc<dyn Fn(Seat) -> i32>);
 
+/// Loads the application, once, in a mold; what a worker forked from it does, or the exit code.
+#[derive(Clone)]
+pub struct Preload(pub Rc<dyn Fn() -> Result<WorkerLife, i32>>);
+
 /// Everything the master needs.
 #[derive(Debug, Clone)]
 pub struct MasterSettings {
     /// What a worker of this configuration does.
     pub worker: WorkerLife,
+    /// The application is loaded once per generation, in a mold; workers are forked from it.
+    pub preload: Option<Preload>,
     /// Where to listen.
     pub binds: Vec<Bind>,
     /// listen(2) backlog.
@@ -111,6 +117,7 @@ impl MasterSettings {
             max_worker_age: self.max_worker_age,
             max_worker_age_jitter: self.max_worker_age_jitter,
             max_worker_memory: self.max_worker_memory,
+            preload: self.preload.is_some(),
         }
     }
 }
@@ -139,6 +146,12 @@ impl Default for Hook {
 impl std::fmt::Debug for WorkerLife {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("WorkerLife")
+    }
+}
+
+impl std::fmt::Debug for Preload {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Preload")
     }
 }
 

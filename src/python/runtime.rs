@@ -91,6 +91,21 @@ impl Runtime for PyRuntime {
         })
     }
 
+    fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
+        collector("disable");
+        self.load(spec)
+    }
+
+    fn freeze(&self) {
+        // Without a collection before it: that would only punch holes into pages that are to be
+        // shared, and new objects of the children would then fill them.
+        collector("freeze");
+    }
+
+    fn resume_collecting(&self) {
+        collector("enable");
+    }
+
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         // Attaching first gives a thread of ours one thread state for its whole life: made anew
         // for each request it would cost a microsecond and lose the application's thread-locals.
@@ -144,6 +159,15 @@ impl Runtime for PyRuntime {
     fn finish(&self) {
         Python::attach(|py| self.call_support(py, "finish", |support| &support.finish));
     }
+}
+
+/// Calls a function of the module `gc`.
+fn collector(function: &str) {
+    Python::attach(|py| {
+        if let Err(error) = py.import("gc").and_then(|gc| gc.call_method0(function)) {
+            tracing::error!("gc.{function} failed: {error}");
+        }
+    });
 }
 
 fn broken(error: &PyErr) -> LoadFailure {

@@ -15,4 +15,5 @@ pub mod proctitle;
 pub mod raw;
 pub mod signals;
 pub mod systemd;
+pub mod tasks;
 pub mod user;

@@ -19,7 +19,7 @@ use super::listeners::Listeners;
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
 use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
-use crate::log::{AccessFormat, AccessLog, Sink};
+use crate::log::{AccessFormat, AccessLog, Sink, Target};
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
@@ -35,10 +35,28 @@ const APP: i32 = 4;
 /// What a worker listens to.
 const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1];
 
-/// A worker's whole life. Returns its exit code.
-pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) -> i32 {
+/// Loads the application for workers that are forked later. The error is the exit code.
+pub fn preload(settings: &WorkerSettings, runtime: &dyn Runtime) -> Result<Arc<dyn App>, i32> {
+    let mut spec = settings.app.clone();
+    spec.log_environ = match access_format(settings) {
+        Ok(format) => format.map(|(format, _)| format.needs().environ.clone()).unwrap_or_default(),
+        Err(error) => {
+            tracing::error!("The access log's format: {error}");
+            return Err(BOOT);
+        }
+    };
+    runtime.preload(&spec).map_err(|failure| loading_failed(&failure))
+}
+
+/// A worker's whole life, with the application loaded or to be loaded. Returns its exit code.
+pub fn run(
+    seat: Seat,
+    mut settings: WorkerSettings,
+    runtime: Arc<dyn Runtime>,
+    loaded: Option<Arc<dyn App>>,
+) -> i32 {
     let pid = std::process::id();
-    let code = match boot(seat, &mut settings, &runtime) {
+    let code = match boot(seat, &mut settings, &runtime, loaded) {
         Ok(crew) => {
             serve(&crew);
             OK
@@ -58,7 +76,12 @@ enum Failure {
     Os(&'static str, std::io::Error),
 }
 
-fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -> Result<Arc<Crew>, Failure> {
+fn boot(
+    seat: Seat,
+    settings: &mut WorkerSettings,
+    runtime: &Arc<dyn Runtime>,
+    loaded: Option<Arc<dyn App>>,
+) -> Result<Arc<Crew>, Failure> {
     let os = |what| move |error| Failure::Os(what, error);
     let Seat { listeners, row, bell, lifeline, .. } = seat;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
@@ -66,7 +89,10 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     runtime.prepare_watchdog();
     let access = open_access(settings).map_err(os("cannot open the access log"))?;
     settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
-    let app: Arc<dyn App> = runtime.load(&settings.app).map_err(Failure::Load)?;
+    let app = match loaded {
+        Some(app) => app,
+        None => runtime.load(&settings.app).map_err(Failure::Load)?,
+    };
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
 
@@ -89,11 +115,19 @@ fn register(crew: &Crew) -> std::io::Result<()> {
 }
 
 fn open_access(settings: &WorkerSettings) -> std::io::Result<Option<AccessLog>> {
-    let Some((format, target)) = &settings.access else { return Ok(None) };
-    let invalid = |error: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-    let format = AccessFormat::compile(format).map_err(|error| invalid(error.to_string()))?;
+    let Some((format, target)) = access_format(settings)? else { return Ok(None) };
     let sink = Sink::open(target.clone()).map_err(|error| invalid(error.to_string()))?;
     Ok(Some(AccessLog::new(format, sink)))
+}
+
+fn access_format(settings: &WorkerSettings) -> std::io::Result<Option<(AccessFormat, &Target)>> {
+    let Some((format, target)) = &settings.access else { return Ok(None) };
+    let format = AccessFormat::compile(format).map_err(|error| invalid(error.to_string()))?;
+    Ok(Some((format, target)))
+}
+
+fn invalid(error: String) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, error)
 }
 
 fn serve(crew: &Arc<Crew>) {

@@ -186,6 +186,11 @@ impl Runtime for NoPython {
     fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         unreachable!("the worker here needs no application")
     }
+    fn preload(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
+        unreachable!("the worker here needs no application")
+    }
+    fn freeze(&self) {}
+    fn resume_collecting(&self) {}
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }

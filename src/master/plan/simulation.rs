@@ -68,6 +68,7 @@ fn policy(chance: &mut Chance) -> Policy {
         max_worker_age: seconds(100, chance),
         max_worker_age_jitter: seconds(20, chance),
         max_worker_memory: chance.below(2) * 1000,
+        preload: chance.one_in(2),
     }
 }
 

@@ -16,6 +16,7 @@ fn policy(workers: usize) -> Policy {
         max_worker_age: Duration::ZERO,
         max_worker_age_jitter: Duration::ZERO,
         max_worker_memory: 0,
+        preload: false,
     }
 }
 

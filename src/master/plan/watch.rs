@@ -19,6 +19,7 @@ const SELDOM: Duration = Duration::from_millis(50);
 impl Plan {
     /// Ends what is past its deadline.
     pub(super) fn expire(&mut self, now: Moment) {
+        self.expire_molds(now);
         let workers: Vec<(usize, Stage)> =
             self.slots.iter().map(|worker| (worker.slot, worker.stage)).collect();
         for (slot, stage) in workers {
@@ -38,8 +39,9 @@ impl Plan {
 
     fn expire_boot(&mut self, now: Moment, slot: usize) {
         let Some(worker) = self.slots.get(slot).cloned() else { return };
-        if let Some(pid) = worker.pid {
-            self.log(Note::BootTimeout { pid, after: now.since(worker.spawned) });
+        match worker.pid {
+            Some(pid) => self.log(Note::BootTimeout { pid, after: now.since(worker.spawned) }),
+            None => self.mold_is_silent(worker.generation),
         }
         self.kill(slot, Reason::BootTimeout);
         self.boot_failed(now, &worker, Ended::Signal(Signal::Kill.number()));
