@@ -115,7 +115,12 @@ impl Line {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let row = Row::adopt(row, lines as usize)?;
-        Ok(Heard::Said(Order { slot: slot as usize, bell: Bell::adopt(bell), row, sockets: passed.collect() }))
+        Ok(Heard::Said(Order {
+            slot: slot as usize,
+            bell: Bell::adopt(bell),
+            row,
+            sockets: passed.collect(),
+        }))
     }
 
     /// The master takes a report.
@@ -159,9 +164,8 @@ impl Line {
         match length {
             0 => Ok(Heard::Closed),
             BYTES => {
-                let word = |at: usize| {
-                    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-                };
+                let word =
+                    |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                 Ok(Heard::Said(([word(0), word(4), word(8)], passed)))
             }
             _ => Err(io::ErrorKind::InvalidData.into()),

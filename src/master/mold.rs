@@ -27,7 +27,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
@@ -37,6 +36,7 @@ use super::settings::{MasterSettings, WorkerLife, exit};
 use crate::door::Runtime;
 use crate::metrics::seat::{Lifeline, Seat};
 use crate::system::listener::{Address, Listener};
+use crate::system::orphans::{self, Tie};
 use crate::system::raw::{self, Forked};
 use crate::system::signals::{Held, Signal, Signals};
 use crate::system::{proctitle, tasks};
@@ -75,7 +75,7 @@ pub fn live(runtime: &dyn Runtime, held: Held, born: impl FnOnce() -> io::Result
 
 fn take_up(birth: &Birth, held: Held) -> io::Result<Signals> {
     Signals::reset_in_child()?;
-    set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    orphans::end_with(Tie::Kill)?;
     if getppid() != Pid::from_raw(birth.master) {
         return Err(io::Error::other("the master is gone"));
     }
@@ -174,9 +174,7 @@ impl Mold<'_> {
         let slot = order.slot;
         let (report, gate) = match self.fork_worker(order) {
             Ok((pid, gate)) => (Report::Forked { slot, pid }, Some(gate)),
-            Err(error) => {
-                (Report::Failed { slot, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None)
-            }
+            Err(error) => (Report::Failed { slot, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None),
         };
         let Some(line) = &self.line else { return Ok(()) };
         line.report(report)?;
@@ -235,7 +233,8 @@ impl Mold<'_> {
             runtime.resume_collecting();
             let Order { slot, bell, row, sockets } = order;
             let addresses = self.addresses.iter().cloned();
-            let listeners = sockets.into_iter().zip(addresses).map(|(fd, at)| Listener::new(fd, at)).collect();
+            let listeners =
+                sockets.into_iter().zip(addresses).map(|(fd, at)| Listener::new(fd, at)).collect();
             let lifeline = self.lifeline.duplicate()?;
             let (generation, master) = (self.generation, self.master);
             Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
@@ -248,7 +247,8 @@ impl Mold<'_> {
     fn warn_of_threads(&mut self) {
         let threads = tasks::count().saturating_sub(1);
         if threads > std::mem::replace(&mut self.foreign_threads, threads) {
-            let (runs, do_not) = if threads == 1 { ("thread runs", "it does not") } else { ("threads run", "they do not") };
+            let (runs, do_not) =
+                if threads == 1 { ("thread runs", "it does not") } else { ("threads run", "they do not") };
             tracing::warn!(
                 target: "rwsgi",
                 "preload_app: {threads} {runs} in the application that was loaded before the fork; \

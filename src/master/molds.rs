@@ -88,9 +88,10 @@ impl Hands<'_> {
         let listeners = own_listeners(era)?;
         let line = self.molds.iter().filter(|mold| mold.generation == era.generation);
         let line = line.filter_map(|mold| mold.line.as_ref()).next_back();
-        match line.ok_or_else(|| io::ErrorKind::NotConnected.into()).and_then(|line| {
-            line.order(slot, &row, &bell, &listeners)
-        }) {
+        match line
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+            .and_then(|line| line.order(slot, &row, &bell, &listeners))
+        {
             // It has just died: its exit, which is on the way, says what becomes of its orders.
             Err(error) if is_gone(&error) => {}
             Err(error) => {

@@ -93,7 +93,9 @@ impl Runtime for PyRuntime {
 
     fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         collector("disable");
-        self.load(spec)
+        let loaded = self.load(spec);
+        flush_streams();
+        loaded
     }
 
     fn freeze(&self) {
@@ -159,6 +161,16 @@ impl Runtime for PyRuntime {
     fn finish(&self) {
         Python::attach(|py| self.call_support(py, "finish", |support| &support.finish));
     }
+}
+
+/// What waits in a buffer at a fork is written by every child.
+fn flush_streams() {
+    Python::attach(|py| {
+        for name in ["stdout", "stderr"] {
+            // The application may have put anything there, or nothing.
+            let _ = py.import("sys").and_then(|sys| sys.getattr(name)?.call_method0("flush"));
+        }
+    });
 }
 
 /// Calls a function of the module `gc`.

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod daemon;
 pub mod fds;
 pub mod listener;
+pub mod orphans;
 pub mod proctitle;
 pub mod raw;
 pub mod signals;

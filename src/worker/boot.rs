@@ -23,6 +23,7 @@ use crate::log::{AccessFormat, AccessLog, Sink, Target};
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
+use crate::system::orphans::{self, Tie};
 use crate::system::signals::{Signal, Signals};
 
 /// Exit code: asked to end, and did.
@@ -84,6 +85,8 @@ fn boot(
 ) -> Result<Arc<Crew>, Failure> {
     let os = |what| move |error| Failure::Os(what, error);
     let Seat { listeners, row, bell, lifeline, .. } = seat;
+    // An import that hangs would not see the polite signal, and nobody waits for a worker that boots.
+    orphans::end_with(Tie::Kill).map_err(os("cannot be tied to the master"))?;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
     watchdog::reserve_poke().map_err(os("cannot block a signal"))?;
     runtime.prepare_watchdog();
@@ -95,10 +98,12 @@ fn boot(
     };
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
+    orphans::end_with(Tie::Term).map_err(os("cannot be tied to the master"))?;
 
     let context =
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
-    watchdog::start(&context).map_err(os("cannot start the watchdog's thread"))?;
+    let watched = lifeline.duplicate().map_err(os("cannot copy a descriptor"))?;
+    watchdog::start(&context, watched).map_err(os("cannot start the watchdog's thread"))?;
     let crew =
         Crew::new(context, Listeners::new(listeners), lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;

@@ -23,6 +23,8 @@ mod staffing;
 mod stop;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_molds;
 mod watch;
 
 use std::time::Duration;

@@ -61,9 +61,8 @@ pub(super) struct Retry {
 impl Plan {
     /// Whether a worker of that generation can be forked now.
     pub(super) fn is_supplied(&self, generation: u32) -> bool {
-        let ready = |mold: &Mold| {
-            mold.generation == generation && matches!(mold.stage, MoldStage::Ready { .. })
-        };
+        let ready =
+            |mold: &Mold| mold.generation == generation && matches!(mold.stage, MoldStage::Ready { .. });
         !self.boot_policy(generation).preload || self.molds.iter().any(ready)
     }
 
@@ -129,6 +128,13 @@ impl Plan {
             mold.stage = MoldStage::Ending;
             let signal = Signal::Kill;
             self.out.extend(mold.pid.map(|pid| Action::Signal { pid, signal }));
+        }
+    }
+
+    /// Whoever is left at the very end.
+    pub(super) fn kill_molds(&mut self) {
+        for generation in self.molds.iter().map(|mold| mold.generation).collect::<Vec<_>>() {
+            self.kill_mold(generation);
         }
     }
 
@@ -199,7 +205,8 @@ impl Plan {
 
     /// The workers the dead mold was asked for will not come.
     fn drop_orders(&mut self, now: Moment, generation: u32) {
-        let ordered = self.slots.iter().filter(|worker| worker.generation == generation && worker.pid.is_none());
+        let ordered =
+            self.slots.iter().filter(|worker| worker.generation == generation && worker.pid.is_none());
         let ordered: Vec<usize> = ordered.map(|worker| worker.slot).collect();
         for slot in ordered {
             let Some(worker) = self.slots.remove_slot(slot) else { continue };
@@ -256,7 +263,9 @@ impl Plan {
 
     /// A worker its mold was asked for did not come in time.
     pub(super) fn mold_is_silent(&mut self, generation: u32) {
-        if let Some(pid) = self.molds.iter().find(|mold| mold.generation == generation).and_then(|mold| mold.pid) {
+        if let Some(pid) =
+            self.molds.iter().find(|mold| mold.generation == generation).and_then(|mold| mold.pid)
+        {
             self.log(Note::MoldSilent { pid });
         }
         self.kill_mold(generation);

@@ -128,9 +128,10 @@ impl Note {
             | Note::ReloadFailed { .. }
             | Note::BootFailed { .. }
             | Note::UpgradeFailed => Level::Error,
-            Note::SignalIgnored(..) | Note::BackingOff { .. } | Note::MoldBackingOff { .. } | Note::Outlived { .. } => {
-                Level::Warn
-            },
+            Note::SignalIgnored(..)
+            | Note::BackingOff { .. }
+            | Note::MoldBackingOff { .. }
+            | Note::Outlived { .. } => Level::Warn,
             Note::ShuttingDown { code } if *code != 0 => Level::Error,
             _ => Level::Info,
         }

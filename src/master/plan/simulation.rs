@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::molds::MoldStage;
 use super::*;
 use crate::master::slots::Worker;
 
@@ -40,11 +41,21 @@ struct Process {
     running: Option<RunningRequest>,
 }
 
+/// A pretended mold.
+#[derive(Debug, Clone, Default)]
+struct Caster {
+    generation: u32,
+    ready: bool,
+    told: bool,
+    orders: Vec<usize>,
+}
+
 struct World {
     plan: Plan,
     chance: Chance,
     now: Moment,
     processes: HashMap<i32, Process>,
+    molds: HashMap<i32, Caster>,
     next_pid: i32,
     queue: Vec<Event>,
     exited: Option<i32>,
@@ -81,6 +92,7 @@ impl World {
             chance,
             now: Moment(1_000),
             processes: HashMap::new(),
+            molds: HashMap::new(),
             next_pid: 100,
             queue: vec![Event::Started],
             exited: None,
@@ -114,6 +126,26 @@ impl World {
 
     fn perform(&mut self, action: &Action) {
         match action {
+            Action::Spawn { slot, generation } if self.plan.boot_policy(*generation).preload => {
+                let mut molds = self.molds.values_mut();
+                let mold = molds.find(|mold| mold.generation == *generation && mold.ready && !mold.told);
+                mold.expect("ordered from nobody").orders.push(*slot);
+            }
+            Action::ForkMold { generation } if self.chance.one_in(20) => {
+                self.queue.push(Event::MoldFailed { generation: *generation });
+            }
+            Action::ForkMold { generation } => {
+                self.next_pid += 1;
+                let mold = Caster { generation: *generation, ..Caster::default() };
+                self.molds.insert(self.next_pid, mold);
+                self.queue.push(Event::MoldForked { generation: *generation, pid: self.next_pid });
+            }
+            Action::EndMold { pid } => {
+                if let Some(mold) = self.molds.get_mut(pid) {
+                    assert!(mold.orders.is_empty(), "told to end while workers are on order");
+                    mold.told = true;
+                }
+            }
             Action::Spawn { slot, .. } if self.chance.one_in(40) => {
                 self.queue.push(Event::SpawnFailed { slot: *slot });
             }
@@ -130,7 +162,8 @@ impl World {
                 self.queue.push(Event::Spawned { slot: *slot, pid: self.next_pid });
             }
             Action::Signal { pid, signal: Signal::Kill } => {
-                let killed = self.processes.remove(pid).map(|_| Ended::Signal(9));
+                let killed = self.processes.remove(pid).is_some() | self.molds.remove(pid).is_some();
+                let killed = killed.then_some(Ended::Signal(9));
                 self.queue.splice(0..0, killed.map(|ended| Event::Exited { pid: *pid, ended }));
             }
             Action::Signal { pid, signal: Signal::Term | Signal::Quit } => {
@@ -196,9 +229,19 @@ impl World {
                 _ => {}
             }
         }
+        let mut molds: Vec<u32> = plan.molds.iter().map(|mold| mold.generation).collect();
+        molds.dedup();
+        assert_eq!(molds.len(), plan.molds.len(), "two molds of a generation");
+        let unpaid = |worker: &&Worker| worker.pid.is_none() && self.queue.is_empty();
+        for worker in plan.slots.iter().filter(unpaid) {
+            let has_mold = plan.molds.iter().any(|mold| mold.generation == worker.generation);
+            assert!(has_mold, "a worker that nobody will fork");
+        }
         if plan.stopping.is_none() && staff == 0 && plan.target > 0 && self.queue.is_empty() {
             let waits = plan.vacancies.iter().any(|vacancy| vacancy.due > self.now);
-            assert!(waits, "nobody serves, boots, or is waited for");
+            let mold = plan.molds.iter().any(|mold| mold.generation == plan.stable && !is_ready(mold));
+            let no_mold = plan.mold_retry.due.is_some_and(|due| due > self.now);
+            assert!(waits || mold || no_mold, "nobody serves, boots, or is waited for");
         }
     }
 
@@ -212,9 +255,10 @@ impl World {
             // The machine was asleep.
             self.now = self.now + Duration::from_secs(60);
         }
-        let mut pids: Vec<i32> = self.processes.keys().copied().collect();
+        let mut pids: Vec<i32> = self.processes.keys().chain(self.molds.keys()).copied().collect();
         pids.sort_unstable();
         match pids.get(self.chance.below(pids.len().max(1) as u64) as usize).copied() {
+            Some(pid) if self.molds.contains_key(&pid) => self.cast(pid),
             Some(pid) if !self.chance.one_in(8) => self.live(pid),
             _ => self.signal(),
         }
@@ -262,6 +306,37 @@ impl World {
         self.step(event);
     }
 
+    /// A mold's turn.
+    fn cast(&mut self, pid: i32) {
+        let (dies, silent, fails) = (self.chance.one_in(20), self.chance.one_in(4), self.chance.one_in(10));
+        let Some(mold) = self.molds.get_mut(&pid) else { return };
+        let generation = mold.generation;
+        let ended = match () {
+            () if mold.told => Some(Ended::Code(0)),
+            () if !mold.ready && self.broken.contains(&generation) => Some(Ended::Code(4)),
+            () if dies => Some(Ended::Signal(9)),
+            () => None,
+        };
+        if let Some(ended) = ended {
+            self.molds.remove(&pid);
+            return self.step(Event::Exited { pid, ended });
+        }
+        if silent {
+            return;
+        }
+        if !std::mem::replace(&mut mold.ready, true) {
+            return self.step(Event::MoldReady { generation });
+        }
+        let Some(slot) = mold.orders.pop() else { return };
+        if fails {
+            return self.step(Event::SpawnFailed { slot });
+        }
+        self.next_pid += 1;
+        let process = Process { slot, generation, serving: false, told: false, running: None };
+        self.processes.insert(self.next_pid, process);
+        self.step(Event::Spawned { slot, pid: self.next_pid });
+    }
+
     fn signal(&mut self) {
         use Signal::*;
         let signal = match self.chance.below(200) {
@@ -296,6 +371,10 @@ impl World {
     }
 }
 
+fn is_ready(mold: &Mold) -> bool {
+    matches!(mold.stage, MoldStage::Ready { .. })
+}
+
 fn run(seed: u64, steps: usize) {
     let mut world = World::new(seed);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -319,6 +398,7 @@ fn run(seed: u64, steps: usize) {
         }
         assert!(world.exited.is_some(), "the stop never ended");
         assert!(world.processes.is_empty(), "processes left behind: {:?}", world.processes);
+        assert!(world.molds.is_empty(), "molds left behind: {:?}", world.molds);
         assert!(!world.listening, "still listening");
     }));
     if let Err(panic) = outcome {

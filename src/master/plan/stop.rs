@@ -122,6 +122,7 @@ impl Plan {
             return;
         };
         stopping.done = true;
+        self.kill_molds();
         self.log(Note::ShuttingDown { code });
         self.out.push(Action::Exit(code));
     }
