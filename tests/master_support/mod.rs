@@ -27,7 +27,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
 use rwsgi_core::door::{App, AppSpec, LoadFailure, Runtime};
-use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, WorkerLife};
+use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Preload, Reexec, WorkerLife};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
 use rwsgi_core::system::clock::{Moment, now_ms};
@@ -62,8 +62,10 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let millis = |key: &str, default: u64| Duration::from_millis(number(key, default));
     let optional = |key: &str| values.get(key).map(PathBuf::from);
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
+    let preload = (number("preload", 0) == 1).then(|| preload(&boot, &mark));
     Ok(MasterSettings {
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
+        preload,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),
         backlog: 1024,
         workers: number("workers", 2) as usize,
@@ -91,6 +93,23 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
         reopen_logs: Hook(Rc::new(|| tracing::info!(target: "rwsgi", "logs reopened"))),
         in_force: Hook::default(),
     })
+}
+
+/// What a mold does: the import that a worker would do otherwise, well or ill.
+fn preload(boot: &str, mark: &str) -> Preload {
+    let (boot, mark) = (boot.to_owned(), mark.to_owned());
+    Preload(Rc::new(move || {
+        tracing::info!(target: "rwsgi", "imported {mark}");
+        match boot.as_str() {
+            "app" => return Err(4),
+            "boot" => return Err(3),
+            "hang" => std::thread::sleep(Duration::from_secs(600)),
+            "slow" => std::thread::sleep(Duration::from_millis(300)),
+            _ => {}
+        }
+        let mark = mark.clone();
+        Ok(WorkerLife(Rc::new(move |seat| worker(&seat, "ok", &mark))))
+    }))
 }
 
 /// Answers one request per connection with "PID GENERATION MARK"; paths make it misbehave.
