@@ -299,7 +299,7 @@ impl Server {
 
     /// Writes a configuration nobody can read.
     pub fn misconfigure(&self) {
-        fs::write(&self.config, "rubbish").unwrap();
+        replace(&self.config, "rubbish");
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -382,7 +382,14 @@ impl Drop for Server {
 fn write_config(directory: &Path, config: &str) {
     let here = directory.display();
     let text = format!("bind={here}/socket\npidfile={here}/pid\n{}", config.replace(' ', "\n"));
-    fs::write(directory.join("config"), text).unwrap();
+    replace(&directory.join("config"), &text);
+}
+
+/// At once: a reload that was asked for before reads the one file or the other, never half of one.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, path).unwrap();
 }
 
 pub fn ask(socket: &Path, path: &str) -> Option<(i32, u32, String)> {
