@@ -1,9 +1,11 @@
 """A Flask application with an SQLAlchemy model over SQLite: what a small service imports."""
 
+import tempfile
+
 from flask import Flask, jsonify
 from sqlalchemy import ForeignKey, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool
 
 
 class Base(DeclarativeBase):
@@ -26,23 +28,16 @@ class Book(Base):
 
 
 app = Flask(__name__)
-# Made in each worker with its first request: connections must not be shared by processes.
-_engine = None
-
-
-def engine():
-    global _engine
-    if _engine is None:
-        _engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-        Base.metadata.create_all(_engine)
-        with Session(_engine) as session:
-            session.add(Author(name="Ada", books=[Book(title=f"Volume {n}") for n in range(20)]))
-            session.commit()
-    return _engine
+# Nothing is pooled: a connection made here, before a fork, must not be used in several processes.
+engine = create_engine(f"sqlite:///{tempfile.mkdtemp()}/books.sqlite", poolclass=NullPool)
+Base.metadata.create_all(engine)
+with Session(engine) as session:
+    session.add(Author(name="Ada", books=[Book(title=f"Volume {n}") for n in range(20)]))
+    session.commit()
 
 
 @app.get("/")
 def books():
-    with Session(engine()) as session:
+    with Session(engine) as session:
         found = session.scalars(select(Book).join(Book.author).where(Author.name == "Ada")).all()
         return jsonify([{"title": book.title, "author": book.author.name} for book in found])
