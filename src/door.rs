@@ -11,35 +11,70 @@
 //! 2. The interpreter lock is taken and given back inside each of those calls, never across them.
 //! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::config::ConfigError;
+use crate::config::raw::{Object, Raw};
+use crate::config::sources::Variables;
+use crate::config::types::GunicornModule;
 use crate::http::head::Head;
 use crate::http::response::{HeadError, ResponseHead};
 
-/// The interpreter as the processes see it: forking, loading, signals.
-pub trait Runtime: Send + Sync {
+/// The interpreter as a process that forks sees it.
+pub trait Forks: Send + Sync {
     /// Right before `fork`: PyOS_BeforeFork. The calling thread holds the interpreter.
     fn before_fork(&self);
     /// Right after `fork` in the parent, also when it failed: PyOS_AfterFork_Parent.
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
+    /// Right before a fork whose child is to share what was [preloaded](Runtime::preload): it is put
+    /// out of the garbage collector's reach.
+    fn freeze(&self);
+    /// In such a child: the garbage collector looks after what is made from now on.
+    fn resume_collecting(&self);
+    /// Runs `work` with the interpreter given back, so that the application's own threads run.
+    fn released(&self, work: &mut (dyn FnMut() + Send));
+}
+
+/// The interpreter as the configuration sees it.
+pub trait Configures: Send + Sync {
     /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
     fn set_env(&self, name: &str, value: Option<&str>);
+    /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
+    /// `python:MODULE`.
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError>;
+    /// Makes a module `gunicorn` importable, or not.
+    fn provide_gunicorn(&self, when: GunicornModule);
+    /// Makes the operator's hooks callable. Imports those that are named.
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook>;
+    /// What a program of the operator's has set; `again`: it is to make up its mind anew.
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
+    /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32;
+    /// Has a Python logger write the error log from now on, and access lines; without one, lends
+    /// the server's own log to applications, at this level. An error is one line.
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
+}
+
+/// The interpreter as a worker sees it, and everybody together.
+pub trait Runtime: Forks + Configures {
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// As `load`, in a process whose children are to share what it loads: the garbage collector
     /// rests, because it writes to every object it looks at.
     fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
-    /// In such a process, right before a fork: what is there now is never looked at again by the
-    /// garbage collector.
-    fn freeze(&self);
-    /// In its child: the garbage collector looks after what is made from now on.
-    fn resume_collecting(&self);
-    /// Runs `work` with the interpreter given back, so that the application's own threads run.
-    fn released(&self, work: &mut (dyn FnMut() + Send));
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;
@@ -57,11 +92,146 @@ pub trait Runtime: Send + Sync {
     fn finish(&self);
 }
 
+/// A Python program that is its own configuration: it has derived a class from Gunicorn's
+/// `BaseApplication` and asks to be served.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its object, for [`Runtime::settings_of`].
+    pub application: Object,
+    /// What makes the WSGI application.
+    pub loader: Object,
+    /// MODULE:CLASS, for titles.
+    pub name: String,
+    /// What starts it again.
+    pub command: Vec<OsString>,
+    /// Its command line, where it leaves that to us.
+    pub arguments: Option<Vec<OsString>>,
+}
+
+/// The operator's functions of one configuration.
+///
+/// Called on the main thread of the process, but for `worker_abort`. A hook that raises has been logged, with its name and
+/// traceback, when its call returns; what follows from it is the caller's to know.
+pub trait Hooks: Send + Sync + fmt::Debug {
+    /// Whether the hook of this name is set.
+    fn has(&self, name: &str) -> bool;
+    /// A moment in the master's life.
+    fn in_master(&self, moment: MasterMoment<'_>) -> Result<(), HookRaised>;
+    /// A moment in a worker's life.
+    fn in_worker(&self, moment: WorkerMoment) -> Result<(), HookRaised>;
+}
+
+/// What hooks are made of.
+#[derive(Debug, Clone, Default)]
+pub struct HookSpec {
+    /// Name and function (or its dotted name).
+    pub hooks: Vec<(&'static str, Raw)>,
+    /// All settings, for `server.cfg`.
+    pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
+}
+
+/// What a Python logger is made of.
+#[derive(Debug, Clone, Default)]
+pub struct LoggerSpec {
+    /// All settings.
+    pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
+}
+
+/// A hook that cannot be called as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongHook {
+    /// Its name; empty: it is not one hook's fault.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// A hook raised an exception, which has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookRaised {
+    /// Its name.
+    pub name: &'static str,
+}
+
+impl fmt::Display for HookRaised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the hook {} raised an exception", self.name)
+    }
+}
+
+impl std::error::Error for HookRaised {}
+
+/// Moments in the master's life hooks may be set for.
+#[derive(Debug, Clone, Copy)]
+pub enum MasterMoment<'a> {
+    /// It is about to listen.
+    Starting,
+    /// It listens here.
+    Ready {
+        /// The addresses as the log shows them.
+        addresses: &'a [String],
+    },
+    /// The number of workers was set.
+    WorkersChanged {
+        /// To this.
+        new: usize,
+        /// From this; `None`: for the first time.
+        old: Option<usize>,
+    },
+    /// A worker is about to be forked.
+    Forking {
+        /// Into this slot.
+        slot: usize,
+    },
+    /// It was forked.
+    Forked {
+        /// Into this slot.
+        slot: usize,
+        /// This is it.
+        pid: i32,
+    },
+    /// A child has ended, maybe a worker.
+    Gone {
+        /// This one.
+        pid: i32,
+    },
+    /// The configuration was read again; these are the new one's hooks.
+    Reloading,
+    /// This process is about to become a new master.
+    Executing,
+    /// Everything else has ended.
+    Exiting,
+}
+
+/// Moments in a worker's life hooks may be set for.
+#[derive(Debug, Clone, Copy)]
+pub enum WorkerMoment {
+    /// It was just forked.
+    Forked {
+        /// Into this slot.
+        slot: usize,
+    },
+    /// The application is loaded.
+    Loaded,
+    /// It is told to end at once.
+    Interrupted,
+    /// A request is over its timeout.
+    Aborted,
+    /// It ends.
+    Exiting,
+}
+
 /// Which application to load, and how its requests are to look.
 #[derive(Debug, Clone, Default)]
 pub struct AppSpec {
     /// `MODULE[:NAME]`, dotted attributes, or `MODULE:factory(literal arguments)`.
     pub target: String,
+    /// Makes the application; `target` is only shown then.
+    pub loader: Option<Object>,
     /// Directories put first in `sys.path`, in this order.
     pub search: Vec<String>,
     /// `wsgi.multithread`.
@@ -141,8 +311,14 @@ pub struct Exchange<'a> {
     pub endpoint: &'a Endpoint,
     /// The decoded request body; taken by the application side.
     pub body: Body<'a>,
+    /// Its id, visible ASCII; empty where ids are not wanted.
+    pub request_id: &'a str,
+    /// How long it had waited before it reached this server, where a trusted peer said so.
+    pub queued: Option<Duration>,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
+    /// Which request of its connection this is, from 1.
+    pub number: u64,
     /// Index of the thread that runs it.
     pub thread: usize,
 }

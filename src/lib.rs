@@ -10,6 +10,7 @@
 //! | [`http`] | What do these bytes mean? Which bytes answer them? |
 //! | [`worker`] | Which connection is served next, and what has it sent and taken so far? |
 //! | [`master`] | Which processes should be alive, and what is done about it? |
+//! | [`status`] | How does the operator ask the server how it is? |
 //! | [`log`] | What is written down, and where? |
 //! | [`metrics`] | What do the processes tell each other and the operator about their state? |
 //! | [`system`] | How is this asked of the kernel? |
@@ -25,22 +26,7 @@ pub mod metrics;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod root;
+pub mod status;
 pub mod system;
 mod wiring;
 pub mod worker;
-
-/// The extension module the launcher loads: `main(arguments)` is the whole server.
-#[cfg(feature = "python")]
-#[pyo3::pymodule]
-mod rwsgi_core {
-    use std::ffi::OsString;
-    use std::sync::Arc;
-
-    use crate::python::PyRuntime;
-
-    /// Runs the server; returns the exit code.
-    #[pyo3::pyfunction]
-    fn main(arguments: Vec<OsString>) -> i32 {
-        crate::root::main(arguments, Arc::new(PyRuntime::default()))
-    }
-}

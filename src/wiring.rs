@@ -10,20 +10,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cli::Invocation;
+use crate::config::raw::Raw;
 use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{App, AppSpec, Runtime};
+use crate::door::{App, AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log;
-use crate::master::settings::{Bind, Hook, Preload, Reexec, WorkerLife};
+use crate::master::settings::{Bind, Hook, Preload, Preloaded, Reexec, StatusLife, WorkerLife};
 use crate::master::{MasterSettings, Seat};
+use crate::metrics::seat::Desk;
+use crate::status;
 use crate::system::user;
 use crate::worker::settings::{Forwarding, Said};
 use crate::worker::{self, WorkerSettings};
+
+/// Loggers that write what we write.
+const DEFAULT_LOGGERS: [&str; 3] = ["gunicorn.glogging.Logger", "_rwsgi.logger.Logger", "simple"];
 
 /// What stays the same over reloads.
 pub struct Started {
@@ -33,21 +39,27 @@ pub struct Started {
     pub executable: Option<PathBuf>,
     /// The interpreter.
     pub runtime: Arc<dyn Runtime>,
+    /// The program that asked to be served, if it was not the operator.
+    pub program: Option<Program>,
 }
 
 /// What the application's loader needs.
 pub fn app(config: &Config, started: &Started) -> AppSpec {
-    let directory = directory(config, started);
-    let mut search = config.pythonpath.clone();
-    search.push(directory.to_string_lossy().into_owned());
     AppSpec {
         target: config.wsgi_app.to_string(),
-        search,
+        loader: started.program.as_ref().map(|program| program.loader.clone()),
+        search: search(config, started),
         multithread: config.threads > 1 || config.worker_class == WorkerClass::Gthread,
         multiprocess: config.workers > 1,
         log_environ: Vec::new(),
         sendfile: config.sendfile,
     }
+}
+
+/// Where Python modules are looked for first.
+fn search(config: &Config, started: &Started) -> Vec<String> {
+    let directory = directory(config, started).to_string_lossy().into_owned();
+    config.pythonpath.iter().cloned().chain([directory]).collect()
 }
 
 /// What the error log needs.
@@ -72,12 +84,20 @@ fn target(target: &LogTarget) -> Option<log::Target> {
 }
 
 /// What the master needs; the error is a line for the operator.
-pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, String> {
+pub fn master(
+    config: &Config,
+    started: &Started,
+    surroundings: Surroundings,
+) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
-    let surroundings = Surroundings::of(config, started);
+    let hooks = hooks(config, started)?;
+    let recruit = Recruit::of(config, started, hooks.clone())?;
     Ok(MasterSettings {
-        worker: life(config, started)?,
-        preload: config.preload_app.then(|| preload(config, started)).transpose()?,
+        worker: life(recruit.clone(), surroundings.clone()),
+        preload: config.preload_app.then(|| preload(recruit, surroundings.clone())),
+        status: StatusLife(Rc::new(status_life(config, started))),
+        status_binds: config.status_bind.iter().map(bind).collect(),
+        hooks,
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         workers: config.workers,
@@ -112,31 +132,35 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
 }
 
 /// A worker's life under this configuration.
-fn life(config: &Config, started: &Started) -> Result<WorkerLife, String> {
-    let recruit = Recruit::of(config, started)?;
-    let surroundings = Surroundings::of(config, started);
-    Ok(WorkerLife(Rc::new(move |seat| match surroundings.enter() {
+fn life(recruit: Recruit, surroundings: Surroundings) -> WorkerLife {
+    WorkerLife(Rc::new(move |seat| match surroundings.enter() {
         Ok(()) => recruit.work(seat, None),
         Err(error) => {
             tracing::error!("Worker failed to boot: {error}");
             i32::from(exit::BOOT)
         }
-    })))
+    }))
 }
 
-/// The same where the application is loaded before the fork, and the surroundings are entered.
-fn preload(config: &Config, started: &Started) -> Result<Preload, String> {
-    let recruit = Recruit::of(config, started)?;
-    let surroundings = Surroundings::of(config, started);
-    Ok(Preload(Rc::new(move || {
+/// The same where the application is loaded, and the surroundings are entered, before the fork.
+fn preload(recruit: Recruit, surroundings: Surroundings) -> Preload {
+    Preload(Rc::new(move || {
         surroundings.enter().map_err(|error| {
             tracing::error!("Mold failed to boot: {error}");
             i32::from(exit::BOOT)
         })?;
         let app = worker::preload(&recruit.settings, &*recruit.runtime)?;
-        let recruit = recruit.clone();
-        Ok(WorkerLife(Rc::new(move |seat| recruit.work(seat, Some(Arc::clone(&app))))))
-    })))
+        let worker = recruit.clone();
+        let (woken, finish) = (Arc::clone(&recruit.runtime), Arc::clone(&recruit.runtime));
+        Ok(Preloaded {
+            worker: WorkerLife(Rc::new(move |seat| worker.work(seat, Some(Arc::clone(&app))))),
+            // A handler that wants the process to end is not asked: its workers' master decides.
+            woken: Hook(Rc::new(move || {
+                let _ = woken.check_signals();
+            })),
+            finish: Hook(Rc::new(move || finish.finish())),
+        })
+    }))
 }
 
 /// A worker yet to be born.
@@ -149,9 +173,9 @@ struct Recruit {
 }
 
 impl Recruit {
-    fn of(config: &Config, started: &Started) -> Result<Self, String> {
+    fn of(config: &Config, started: &Started, hooks: Option<Arc<dyn Hooks>>) -> Result<Self, String> {
         Ok(Recruit {
-            settings: worker(config, started)?,
+            settings: WorkerSettings { hooks, ..worker(config, started)? },
             max_requests: config.max_requests,
             jitter: config.max_requests_jitter,
             runtime: Arc::clone(&started.runtime),
@@ -165,6 +189,52 @@ impl Recruit {
     }
 }
 
+/// The status process's life under this configuration.
+fn status_life(config: &Config, started: &Started) -> impl Fn(Desk) -> i32 + use<> {
+    let surroundings = Surroundings::of(config, started);
+    move |desk| {
+        if let Err(error) = surroundings.enter() {
+            tracing::error!("Status process failed to boot: {error}");
+            return i32::from(exit::BOOT);
+        }
+        status::run(desk)
+    }
+}
+
+/// The operator's hooks; none where none is set.
+fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, String> {
+    if config.hooks.is_empty() {
+        return Ok(None);
+    }
+    let spec =
+        HookSpec { hooks: config.hooks.clone(), settings: values(config), search: search(config, started) };
+    match started.runtime.hooks(&spec) {
+        Ok(hooks) => Ok(Some(hooks)),
+        Err(WrongHook { name, problem }) if name.is_empty() => Err(problem),
+        Err(WrongHook { name, problem }) => Err(format!("{name} ({}): {problem}", config.origin(&name))),
+    }
+}
+
+/// What a Python logger is made of, if the configuration asks for one.
+fn logger(config: &Config, started: &Started) -> Option<Arc<LoggerSpec>> {
+    let default = match &config.logger_class {
+        Raw::Nothing => true,
+        Raw::Text(name) => DEFAULT_LOGGERS.contains(&name.as_str()),
+        Raw::Object(class) => DEFAULT_LOGGERS.contains(&class.shown()),
+        _ => false,
+    };
+    let configured = config.logconfig.is_some()
+        || config.logconfig_json.is_some()
+        || config.logconfig_dict != Raw::Nothing;
+    (!default || configured)
+        .then(|| Arc::new(LoggerSpec { settings: values(config), search: search(config, started) }))
+}
+
+/// Every setting, as Python gets to see it.
+fn values(config: &Config) -> Vec<(&'static str, Raw)> {
+    config.rows().iter().map(|line| (line.setting.name, line.value.raw())).collect()
+}
+
 /// What a process lives in: its directory, its environment, its error log.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -172,6 +242,7 @@ pub struct Surroundings {
     chosen: bool,
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
+    logger: Option<Arc<LoggerSpec>>,
     runtime: Arc<dyn Runtime>,
 }
 
@@ -183,6 +254,7 @@ impl Surroundings {
             chosen: config.chdir.is_some(),
             variables: config.raw_env.clone(),
             log: error_log(config),
+            logger: logger(config, started),
             runtime: Arc::clone(&started.runtime),
         }
     }
@@ -198,7 +270,10 @@ impl Surroundings {
         for (name, value) in &self.variables {
             self.runtime.set_env(name, Some(value));
         }
-        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))
+        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))?;
+        let level = self.log.level.name().to_ascii_lowercase();
+        let chosen = self.runtime.choose_logger(self.logger.as_ref(), &level);
+        chosen.map_err(|error| format!("the Python logger cannot be set up: {error}"))
     }
 }
 
@@ -231,6 +306,14 @@ fn bind(address: &BindAddress) -> Bind {
 }
 
 fn reexec(started: &Started) -> Reexec {
+    if let Some(program) = &started.program {
+        let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
+        return Reexec {
+            command: program.command.clone(),
+            directory: started.invocation.directory.clone(),
+            environment: variables.collect(),
+        };
+    }
     let program = started.executable.clone().or_else(|| std::env::current_exe().ok()).unwrap_or_default();
     let arguments = started.invocation.args.iter().map(OsString::from);
     let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
@@ -280,8 +363,14 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
             ProxyProtocol::Auto => Some(Mode::Auto),
         },
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
+        hooks: None,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
-        access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
+        // A Python logger writes access lines, too.
+        access: target(&config.accesslog)
+            .filter(|_| logger(config, started).is_none())
+            .map(|target| access_log(config, target)),
+        request_id: config.request_id,
+        slow_request: config.slow_request,
     })
 }
 
@@ -298,6 +387,23 @@ fn said(by: ForwardedBy) -> Said {
         ForwardedBy::Own => Said::Own,
         ForwardedBy::Standard => Said::Forwarded,
     }
+}
+
+fn access_log(config: &Config, target: log::Target) -> log::AccessSettings {
+    let json = |names| log::Layout::Json {
+        names,
+        request: config.access_log_request_headers.clone(),
+        response: config.access_log_response_headers.clone(),
+    };
+    let layout = match config.access_log_format.as_str() {
+        _ if config.access_log_json_ecs => json(log::Names::Ecs),
+        _ if config.access_log_json => json(log::Names::Own),
+        "ecs" => json(log::Names::Ecs),
+        "json" => json(log::Names::Own),
+        format => log::Layout::Text(format.to_owned()),
+    };
+    let (skip, sample) = (config.access_log_skip.clone(), config.access_log_sample);
+    log::AccessSettings { layout, target, skip, sample }
 }
 
 fn limits(config: &Config) -> Limits {

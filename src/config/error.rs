@@ -19,11 +19,13 @@ pub struct ConfigError {
     /// The value, as it would be written in TOML; `None`: the value is not the trouble.
     pub value: Option<Box<str>>,
     /// Where it was said.
-    pub origin: Origin,
+    pub origin: Box<Origin>,
     /// What is wrong, without a full stop.
     pub problem: Box<str>,
     /// What would be right.
     pub hint: Option<Box<str>>,
+    /// A traceback of Python's, shown before the line.
+    pub traceback: Option<Box<str>>,
     /// What the process ends with: [`exit::CONFIGURATION`] or [`exit::USAGE`].
     pub exit: u8,
 }
@@ -32,7 +34,15 @@ impl ConfigError {
     /// A complaint about the whole configuration, or a file of it.
     pub fn general(origin: Origin, problem: impl Into<Box<str>>) -> Self {
         let problem = problem.into();
-        Self { setting: None, value: None, origin, problem, hint: None, exit: exit::CONFIGURATION }
+        Self {
+            setting: None,
+            value: None,
+            origin: Box::new(origin),
+            problem,
+            hint: None,
+            traceback: None,
+            exit: exit::CONFIGURATION,
+        }
     }
 
     /// A complaint about one setting.
@@ -52,9 +62,13 @@ impl ConfigError {
         self
     }
 
-    /// Says it to the operator: one line for stderr, with the program's name.
+    /// Says it to the operator: one line for stderr, with the program's name, after the traceback
+    /// if there is one.
     pub fn report(&self) -> String {
-        format!("rwsgi: {self}")
+        match &self.traceback {
+            Some(traceback) => format!("{}\nrwsgi: {self}", traceback.trim_end()),
+            None => format!("rwsgi: {self}"),
+        }
     }
 }
 
@@ -65,7 +79,7 @@ impl fmt::Display for ConfigError {
             (Some(setting), None) => f.write_str(setting)?,
             (None, _) => {}
         }
-        match (&self.setting, &self.origin) {
+        match (&self.setting, &*self.origin) {
             (Some(_), Origin::Default) => f.write_str(": ")?,
             (Some(_), origin) => write!(f, " ({origin}): ")?,
             (None, Origin::Default) => {}

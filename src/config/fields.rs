@@ -9,9 +9,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::raw::Raw;
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    BindAddress, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
+    WorkerClass,
 };
 use super::value::Value;
 
@@ -207,6 +209,26 @@ impl Field for ProxyProtocol {
             Value::Choice("v1") => Some(ProxyProtocol::V1),
             Value::Choice("v2") => Some(ProxyProtocol::V2),
             Value::Choice("auto") => Some(ProxyProtocol::Auto),
+            _ => None,
+        }
+    }
+}
+
+impl Field for GunicornModule {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("auto") => Some(GunicornModule::Auto),
+            Value::Choice("always") => Some(GunicornModule::Always),
+            Value::Choice("never") => Some(GunicornModule::Never),
+            _ => None,
+        }
+    }
+}
+
+impl Field for Raw {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Python(raw) => Some(raw.clone()),
             _ => None,
         }
     }

@@ -56,6 +56,8 @@ pub enum Kind {
     WorkerClass,
     /// Addresses to listen on.
     Addresses,
+    /// Addresses to listen on, or none.
+    MaybeAddresses,
     /// `NAME=VALUE`, several.
     Environment,
     /// Words separated by commas.
@@ -70,12 +72,16 @@ pub enum Kind {
     OutLog,
     /// Where a log goes; `-` is standard error.
     ErrLog,
+    /// A function or class: its dotted name, or itself in a Python file; empty: none.
+    Callable,
+    /// A table that is handed to Python as a dictionary; empty: none.
+    Table,
 }
 
 impl Kind {
     /// Whether repeating the flag adds a value instead of replacing it.
     pub fn repeats(self) -> bool {
-        matches!(self, Kind::Addresses | Kind::Environment)
+        matches!(self, Kind::Addresses | Kind::MaybeAddresses | Kind::Environment)
     }
 
     /// What a flag's value is called in the help.
@@ -89,11 +95,13 @@ impl Kind {
             Kind::Seconds => "SECONDS",
             Kind::Bytes => "BYTES",
             Kind::Choice(..) | Kind::WorkerClass => "NAME",
-            Kind::Addresses => "ADDRESS",
+            Kind::Addresses | Kind::MaybeAddresses => "ADDRESS",
             Kind::Environment | Kind::Headers => "NAME=VALUE",
             Kind::Words | Kind::UpperWords => "LIST",
             Kind::Networks => "IPS",
             Kind::OutLog | Kind::ErrLog => "FILE",
+            Kind::Callable => "MODULE.NAME",
+            Kind::Table => "TABLE",
         }
     }
 
@@ -111,13 +119,15 @@ impl Kind {
             Kind::Mode => "octal mode (`022`, `0o022`)".into(),
             Kind::Choice(words, _) => format!("one of `{}`", words.join("`, `")),
             Kind::WorkerClass => "`sync` or `gthread`".into(),
-            Kind::Addresses => "list of addresses".into(),
+            Kind::Addresses | Kind::MaybeAddresses => "list of addresses".into(),
             Kind::Environment => "list of `NAME=VALUE`".into(),
             Kind::Words | Kind::UpperWords => "list, separated by commas".into(),
             Kind::Networks => "list of addresses and networks, separated by commas; `*`: everybody".into(),
             Kind::Headers => "header names and values (`NAME=VALUE`)".into(),
             Kind::OutLog => "file; `-`: stdout; empty: off".into(),
             Kind::ErrLog => "file; `-`: stderr; empty: off".into(),
+            Kind::Callable => "dotted name (`MODULE.NAME`); in a Python file the object itself, too".into(),
+            Kind::Table => "table".into(),
         }
     }
 
@@ -130,7 +140,7 @@ impl Kind {
         match self {
             // A value among them may contain commas: lines separate then.
             Kind::Environment if text.contains('\n') => list('\n'),
-            Kind::Environment | Kind::Addresses => list(','),
+            Kind::Environment | Kind::Addresses | Kind::MaybeAddresses => list(','),
             _ => Raw::from(text),
         }
     }
@@ -154,6 +164,10 @@ impl Kind {
             Kind::Choice(words, aliases) => choice(raw, words, aliases),
             Kind::WorkerClass => worker_class(raw),
             Kind::Addresses => addresses(raw),
+            Kind::MaybeAddresses if items(raw)?.iter().all(String::is_empty) => {
+                Ok(Value::Addresses(Vec::new()))
+            }
+            Kind::MaybeAddresses => addresses(raw),
             Kind::Environment => environment(raw),
             Kind::Words => Ok(Value::Words(words(raw)?)),
             Kind::UpperWords => {
@@ -166,6 +180,8 @@ impl Kind {
             Kind::Headers => headers(raw),
             Kind::OutLog => log(raw, LogTarget::Stdout),
             Kind::ErrLog => log(raw, LogTarget::Stderr),
+            Kind::Callable => callable(raw),
+            Kind::Table => table(raw),
         }
     }
 }
@@ -269,7 +285,10 @@ fn choice(
 }
 
 fn worker_class(raw: &Raw) -> Result<Value, Problem> {
-    let text = one_text(raw)?;
+    let text = match raw {
+        Raw::Object(class) => class.shown().to_owned(),
+        _ => one_text(raw)?,
+    };
     let name = text.trim().strip_prefix("egg:gunicorn#").unwrap_or(text.trim());
     let hint = match name {
         "sync" | "gunicorn.workers.sync.SyncWorker" => return Ok(Value::Choice("sync")),
@@ -361,4 +380,33 @@ fn log(raw: &Raw, dash: LogTarget) -> Result<Value, Problem> {
         "-" => dash,
         path => LogTarget::File(PathBuf::from(path)),
     }))
+}
+
+/// Whether there is such a thing is found out by importing it, which is not done here.
+fn callable(raw: &Raw) -> Result<Value, Problem> {
+    let part = |part: &str| {
+        part.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    match raw {
+        Raw::Text(text) if text.is_empty() => Ok(Value::Python(Raw::Nothing)),
+        Raw::Text(text) if text.split('.').all(part) => Ok(Value::Python(raw.clone())),
+        Raw::Nothing | Raw::Object(_) => Ok(Value::Python(raw.clone())),
+        _ => Err(Problem::new("neither callable nor a dotted name", "use e.g. myproject.server.post_fork")),
+    }
+}
+
+fn table(raw: &Raw) -> Result<Value, Problem> {
+    let problem = || Problem::new("not a table", "use e.g. { version = 1 }");
+    match raw {
+        Raw::Nothing | Raw::Object(_) => Ok(Value::Python(raw.clone())),
+        Raw::Pairs(pairs) if pairs.is_empty() => Ok(Value::Python(Raw::Nothing)),
+        Raw::Pairs(_) => Ok(Value::Python(raw.clone())),
+        Raw::Text(text) if text.trim().is_empty() => Ok(Value::Python(Raw::Nothing)),
+        Raw::Text(text) => match super::toml_file::value(text) {
+            Some(pairs @ Raw::Pairs(_)) => table(&pairs),
+            _ => Err(problem()),
+        },
+        _ => Err(problem()),
+    }
 }

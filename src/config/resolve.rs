@@ -14,10 +14,13 @@ use super::error::ConfigError;
 use super::fields::Field;
 use super::head_limits::HeadLimits;
 use super::origin::Origin;
+use super::raw::Raw;
+use super::setting::Section;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    BindAddress, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
+    WorkerClass,
 };
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
@@ -31,6 +34,8 @@ pub struct Config {
     pub python: Option<PathBuf>,
     /// The virtual environment to run in.
     pub venv: Option<PathBuf>,
+    /// When a module `gunicorn` is provided.
+    pub gunicorn_module: GunicornModule,
 
     /// Where to listen; never empty.
     pub bind: Vec<BindAddress>,
@@ -164,17 +169,50 @@ pub struct Config {
     pub accesslog: LogTarget,
     /// Its format, not yet compiled.
     pub access_log_format: String,
+    /// Whether it is JSON.
+    pub access_log_json: bool,
+    /// Whether it is JSON under the names of the Elastic Common Schema.
+    pub access_log_json_ecs: bool,
+    /// Request headers a JSON access log shows.
+    pub access_log_request_headers: Vec<String>,
+    /// Response headers a JSON access log shows.
+    pub access_log_response_headers: Vec<String>,
+    /// Paths without access log lines.
+    pub access_log_skip: Vec<String>,
+    /// One in so many requests gets an access log line; at least 1.
+    pub access_log_sample: u64,
+    /// Time from which a request is slow.
+    pub slow_request: Option<Duration>,
+    /// Requests have ids.
+    pub request_id: bool,
     /// Where the error log goes.
     pub errorlog: LogTarget,
     /// Its least severe line.
     pub loglevel: LogLevel,
     /// Send stdout and stderr of the application to the error log's file.
     pub capture_output: bool,
+    /// The Python class that writes the logs; nothing: we do.
+    pub logger_class: Raw,
+    /// File for `logging.config.fileConfig`.
+    pub logconfig: Option<PathBuf>,
+    /// Table for `logging.config.dictConfig`.
+    pub logconfig_dict: Raw,
+    /// JSON file for the same.
+    pub logconfig_json: Option<PathBuf>,
+
+    /// The hooks that are set, by name.
+    pub hooks: Vec<(&'static str, Raw)>,
+
+    /// Where the operator is answered; empty: nowhere.
+    pub status_bind: Vec<BindAddress>,
 
     /// Load everything, say what is wrong, end.
     pub check_config: bool,
     /// Print the configuration, then as `check_config`.
     pub print_config: bool,
+
+    /// What is not wrong but may not be meant, a line each.
+    pub warnings: Vec<String>,
 
     sheet: Sheet,
 }
@@ -189,6 +227,7 @@ impl Config {
             wsgi_app: field(&sheet, "wsgi_app")?,
             python: field(&sheet, "python")?,
             venv: field(&sheet, "venv")?,
+            gunicorn_module: field(&sheet, "gunicorn_module")?,
             bind: field(&sheet, "bind")?,
             backlog: field(&sheet, "backlog")?,
             reuse_port: field(&sheet, "reuse_port")?,
@@ -253,11 +292,26 @@ impl Config {
             proc_name: field(&sheet, "proc_name")?,
             accesslog: field(&sheet, "accesslog")?,
             access_log_format: field(&sheet, "access_log_format")?,
+            access_log_json: field(&sheet, "access_log_json")?,
+            access_log_json_ecs: field(&sheet, "access_log_json_ecs")?,
+            access_log_request_headers: field(&sheet, "access_log_request_headers")?,
+            access_log_response_headers: field(&sheet, "access_log_response_headers")?,
+            access_log_skip: field(&sheet, "access_log_skip")?,
+            access_log_sample: field(&sheet, "access_log_sample")?,
+            slow_request: field(&sheet, "slow_request")?,
+            request_id: field(&sheet, "request_id")?,
             errorlog: field(&sheet, "errorlog")?,
             loglevel: field(&sheet, "loglevel")?,
             capture_output: field(&sheet, "capture_output")?,
+            logger_class: field(&sheet, "logger_class")?,
+            logconfig: field(&sheet, "logconfig")?,
+            logconfig_dict: field(&sheet, "logconfig_dict")?,
+            logconfig_json: field(&sheet, "logconfig_json")?,
+            hooks: hooks(&sheet)?,
+            status_bind: field(&sheet, "status_bind")?,
             check_config: field(&sheet, "check_config")?,
             print_config: field(&sheet, "print_config")?,
+            warnings: Vec::new(),
             sheet,
         })
     }
@@ -277,6 +331,13 @@ impl Config {
 pub(super) fn field<T: Field>(sheet: &Sheet, name: &str) -> Result<T, ConfigError> {
     let line = sheet.line(name).ok_or_else(|| mismatch(name, Origin::Default))?;
     T::from_value(&line.value).ok_or_else(|| mismatch(name, line.origin.clone()))
+}
+
+fn hooks(sheet: &Sheet) -> Result<Vec<(&'static str, Raw)>, ConfigError> {
+    let rows = sheet.lines().iter().filter(|line| line.setting.section == Section::ServerHooks);
+    let all: Result<Vec<_>, _> =
+        rows.map(|line| Ok((line.setting.name, field::<Raw>(sheet, line.setting.name)?))).collect();
+    Ok(all?.into_iter().filter(|(_, hook)| *hook != Raw::Nothing).collect())
 }
 
 fn mismatch(name: &str, origin: Origin) -> ConfigError {

@@ -29,13 +29,17 @@ pub enum Section {
     ServerMechanics,
     /// Logs.
     Logging,
+    /// What the operator can ask.
+    Monitoring,
     /// Names of processes.
     ProcessNaming,
+    /// Functions of the operator's.
+    ServerHooks,
 }
 
 impl Section {
     /// All, in the order they are shown in.
-    pub const ALL: [Section; 10] = [
+    pub const ALL: [Section; 12] = [
         Section::ConfigFile,
         Section::Interpreter,
         Section::ServerSocket,
@@ -45,7 +49,9 @@ impl Section {
         Section::Debugging,
         Section::ServerMechanics,
         Section::Logging,
+        Section::Monitoring,
         Section::ProcessNaming,
+        Section::ServerHooks,
     ];
 
     /// The heading.
@@ -60,7 +66,9 @@ impl Section {
             Section::Debugging => "Debugging",
             Section::ServerMechanics => "Server Mechanics",
             Section::Logging => "Logging",
+            Section::Monitoring => "Monitoring",
             Section::ProcessNaming => "Process Naming",
+            Section::ServerHooks => "Server Hooks",
         }
     }
 }

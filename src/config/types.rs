@@ -106,3 +106,15 @@ pub enum ProxyProtocol {
     /// Either.
     Auto,
 }
+
+/// When a module `gunicorn` is provided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GunicornModule {
+    /// Where there is none.
+    #[default]
+    Auto,
+    /// Also in place of the real one.
+    Always,
+    /// Not at all.
+    Never,
+}

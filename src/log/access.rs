@@ -10,8 +10,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::access_filter::AccessFilter;
+use super::access_json::{JsonFormat, Names};
 use super::sink::Sink;
-use super::{AccessFormat, AccessRecord, LogError, Needs};
+use super::{AccessFormat, AccessRecord, LogError, Needs, Target};
 
 /// Flushed each time so much was added, even when the loop does not go idle.
 const FLUSH_AT: usize = 32 * 1024;
@@ -22,8 +24,45 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The access log of one worker, shared by its threads.
 pub struct AccessLog {
-    format: AccessFormat,
+    format: Format,
+    filter: AccessFilter,
     lines: Mutex<Lines>,
+}
+
+/// What the access log is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// What its lines look like.
+    pub layout: Layout,
+    /// Where they go.
+    pub target: Target,
+    /// Paths that get no line; with `*` at the end, all that begin so.
+    pub skip: Vec<String>,
+    /// Of what is left, one in so many gets a line.
+    pub sample: u64,
+}
+
+/// What lines look like, as the operator said it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Gunicorn's format.
+    Text(String),
+    /// JSON.
+    Json {
+        /// Under which names.
+        names: Names,
+        /// Request fields to show.
+        request: Vec<String>,
+        /// Response fields to show.
+        response: Vec<String>,
+    },
+}
+
+/// The same, compiled.
+#[derive(Debug)]
+enum Format {
+    Text(AccessFormat),
+    Json(JsonFormat),
 }
 
 struct Lines {
@@ -33,10 +72,62 @@ struct Lines {
     sink: Sink,
 }
 
+impl AccessSettings {
+    /// What the records will have to carry, without opening anything.
+    pub fn needs(&self) -> Result<Needs, String> {
+        Ok(self.format()?.needs().clone())
+    }
+
+    fn format(&self) -> Result<Format, String> {
+        match &self.layout {
+            Layout::Text(format) => {
+                AccessFormat::compile(format).map(Format::Text).map_err(|error| error.to_string())
+            }
+            Layout::Json { names, request, response } => {
+                Ok(Format::Json(JsonFormat::new(*names, request, response)))
+            }
+        }
+    }
+}
+
+impl Format {
+    fn needs(&self) -> &Needs {
+        match self {
+            Format::Text(format) => format.needs(),
+            Format::Json(format) => format.needs(),
+        }
+    }
+}
+
 impl AccessLog {
     /// A log that writes lines of `format` to `sink`.
     pub fn new(format: AccessFormat, sink: Sink) -> AccessLog {
-        AccessLog { format, lines: Mutex::new(Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink }) }
+        AccessLog::made(Format::Text(format), AccessFilter::default(), sink)
+    }
+
+    fn made(format: Format, filter: AccessFilter, sink: Sink) -> AccessLog {
+        AccessLog {
+            format,
+            filter,
+            lines: Mutex::new(Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink }),
+        }
+    }
+
+    /// Opens what these settings ask for; the error is the operator's.
+    pub fn open(settings: &AccessSettings) -> Result<AccessLog, String> {
+        let format = settings.format()?;
+        let sink = Sink::open(settings.target.clone()).map_err(|error| error.to_string())?;
+        Ok(AccessLog::made(format, AccessFilter::new(&settings.skip, settings.sample), sink))
+    }
+
+    /// Whether an exchange gets a line: ask before making a record of it.
+    pub fn admits(&self, path: &[u8], status: u16) -> bool {
+        self.filter.admits(path, status)
+    }
+
+    /// Whether its lines say how long the application took.
+    pub fn wants_phases(&self) -> bool {
+        matches!(self.format, Format::Json(_))
     }
 
     /// What the records have to carry for this log's format.
@@ -54,7 +145,10 @@ impl AccessLog {
             lines.sink.drop_line();
             return;
         }
-        self.format.write(&mut lines.buffer, record);
+        match &self.format {
+            Format::Text(format) => format.write(&mut lines.buffer, record),
+            Format::Json(format) => format.write(&mut lines.buffer, record),
+        }
         lines.buffer.push(b'\n');
         if lines.buffer.len() >= lines.flush_at {
             lines.flush();

@@ -8,6 +8,7 @@ use std::thread;
 use nix::unistd::pipe;
 
 use super::*;
+use crate::log::Phases;
 use crate::log::output::Output;
 use crate::log::{NoFields, Target};
 
@@ -22,7 +23,10 @@ fn record(target: &str) -> AccessRecord<'_> {
         status: 200,
         response_length: 5,
         duration: Duration::from_micros(1500),
-        now: 0,
+        request_length: 0,
+        phases: Phases::default(),
+        request_id: "",
+        now_ms: 0,
         pid: 7,
         request: &NoFields,
         response: &NoFields,

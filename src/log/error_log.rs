@@ -30,6 +30,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::clock::{Zone, push_decimal};
+use super::elsewhere;
 use super::escape::{Text, push_escaped};
 use super::level::Level;
 use super::output::{Output, piece_end};
@@ -69,6 +70,7 @@ pub fn init(settings: ErrorLog) -> Result<(), LogError> {
 
 /// Opens the file anew, after it was moved away (USR1). On failure the old one stays in use.
 pub fn reopen() -> Result<(), LogError> {
+    elsewhere::reopen();
     LOG.get().map_or(Ok(()), |writer| writer.reopen())
 }
 
@@ -238,10 +240,13 @@ impl<S: Subscriber> Layer<S> for Lines {
         if parts.level < self.0.level() {
             return;
         }
-        let mut line = Vec::with_capacity(48 + parts.message.len() + parts.fields.len());
+        parts.message.append(&mut parts.fields);
+        if elsewhere::take(parts.level, &parts.message) {
+            return;
+        }
+        let mut line = Vec::with_capacity(48 + parts.message.len());
         self.0.prefix(&mut line, parts.level);
         line.append(&mut parts.message);
-        line.append(&mut parts.fields);
         end_line(&mut line);
         self.0.put(line);
     }

@@ -1,6 +1,6 @@
 //! How does a forked child become a worker, or the status process?
 //!
-//! Between the fork and the child's own life: everything of the master is closed, privileges
+//! Between the fork and the child's own life: everything of the parent is closed, privileges
 //! are dropped, the tie to the master is made. Must not know what a child does.
 //!
 //! Invariants:
@@ -14,10 +14,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::unistd::{Pid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
 
 use super::settings::{MasterSettings, WorkerLife, exit};
-use crate::door::Runtime;
+use crate::door::{Forks, WorkerMoment};
 use crate::metrics::seat::Seat;
 use crate::system::signals::{Held, Signals};
 use crate::system::{proctitle, raw, user};
@@ -29,22 +29,22 @@ pub struct Role {
     pub name: &'static str,
     /// The master it belongs to.
     pub master: i32,
+    /// A worker's slot; `None`: it is not a worker.
+    pub slot: Option<usize>,
 }
 
 /// A worker's life.
 pub fn work(life: &WorkerLife, seat: Seat) -> i32 {
-    let pid = std::process::id();
-    tracing::info!(target: "rwsgi", "Booting worker with pid: {pid}");
-    seat.row.enter(pid.cast_signed());
+    seat.row.enter(std::process::id().cast_signed());
     let code = (life.0)(seat);
-    tracing::info!(target: "rwsgi", "Worker exiting (pid: {pid})");
+    tracing::info!(target: "rwsgi", "Worker exiting (pid: {})", std::process::id());
     code
 }
 
 /// Lives the life of a `role`, then ends the process. `born` closes what is the master's and
 /// makes what the child is given.
 pub fn live<T>(
-    runtime: &dyn Runtime,
+    runtime: &dyn Forks,
     settings: &MasterSettings,
     held: Held,
     role: Role,
@@ -58,8 +58,8 @@ pub fn live<T>(
         match born.and_then(|given| take_up(settings, held, role).map(|()| given)) {
             Ok(given) => life(given),
             Err(why) => {
-                let Role { name, .. } = role;
-                tracing::error!(target: "rwsgi", "{name} process failed to boot: {why}");
+                let who = if role.slot.is_some() { "Worker" } else { "Status process" };
+                tracing::error!(target: "rwsgi", "{who} failed to boot: {why}");
                 exit::BOOT
             }
         }
@@ -69,14 +69,34 @@ pub fn live<T>(
 
 fn take_up(settings: &MasterSettings, held: Held, role: Role) -> Result<(), String> {
     Signals::reset_in_child().map_err(failed("signals"))?;
+    proctitle::set_title(&format!("rwsgi: {} [{}]", role.name, settings.proc_name));
+    if role.slot.is_some() {
+        tracing::info!(target: "rwsgi", "Booting worker with pid: {}", getpid());
+    }
+    // A hook may start processes, which would be born deaf while signals are held.
+    held.release_all().map_err(failed("signal mask"))?;
+    if let (Some(slot), Some(hooks)) = (role.slot, &settings.hooks) {
+        hooks.in_worker(WorkerMoment::Forked { slot }).map_err(|error| error.to_string())?;
+    }
     user::drop_privileges(settings.user, settings.group, settings.initgroups)
         .map_err(failed("user and group"))?;
     set_pdeathsig(nix::sys::signal::Signal::SIGTERM).map_err(|error| failed("prctl")(error.into()))?;
     if getppid() != Pid::from_raw(role.master) {
         return Err("the master is gone".to_owned());
     }
-    proctitle::set_title(&format!("rwsgi: {} [{}]", role.name, settings.proc_name));
-    held.release_all().map_err(failed("signal mask"))
+    Ok(())
+}
+
+/// In a child that is to execute a new master: runs `exec`, which returns only what went wrong.
+pub fn become_master(runtime: &dyn Forks, held: Held, exec: impl FnOnce() -> io::Result<()>) -> ! {
+    let failed = catch_unwind(AssertUnwindSafe(|| {
+        runtime.after_fork_child();
+        let freed = Signals::reset_in_child().and_then(|()| held.release_all());
+        if let Err(error) = freed.and_then(|()| exec()) {
+            tracing::error!(target: "rwsgi", "The new master cannot start: {error}");
+        }
+    }));
+    raw::exit_now(if failed.is_ok() { exit::CONFIG } else { exit::BUG })
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> String {

@@ -11,6 +11,7 @@
 //! 3. What an action reports is handed to the plan before anything else is.
 
 mod child;
+mod fork;
 mod line;
 mod listeners;
 mod mold;
@@ -32,7 +33,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
 
-use crate::door::Runtime;
+use crate::door::{Forks, MasterMoment};
+use crate::metrics::ledger::Ledger;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
 use crate::system::daemon;
@@ -42,7 +44,7 @@ use crate::system::systemd::{self, Notifier};
 use listeners::Listeners;
 use perform::{Era, Hands};
 use pidfile::Pidfile;
-use plan::{Ended, Event, Load, Plan, RunningRequest};
+use plan::{Action, Ended, Event, Load, Plan, RunningRequest};
 use settings::exit;
 
 /// Reads the configuration again, for HUP. The message says which file, line and setting.
@@ -68,14 +70,18 @@ const BIND_PAUSE: Duration = Duration::from_secs(1);
 const PARENT_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the master until it is told to stop; returns the process's exit code.
-pub fn run(settings: MasterSettings, runtime: &dyn Runtime, reload: &Reload<'_>) -> i32 {
+pub fn run(settings: MasterSettings, runtime: &dyn Forks, reload: &Reload<'_>) -> i32 {
     match start(settings, runtime, reload) {
         Ok((mut hands, plan)) => {
             let code = supervise(&mut hands, plan);
             if let Some(pidfile) = hands.pidfile.take() {
                 pidfile.remove();
             }
-            code
+            match hands.hook(MasterMoment::Exiting) {
+                _ if hands.broken => exit::BUG,
+                Err(_) if code == exit::OK => exit::CONFIG,
+                _ => code,
+            }
         }
         Err(why) => {
             tracing::error!(target: "rwsgi", "{why}");
@@ -87,7 +93,7 @@ pub fn run(settings: MasterSettings, runtime: &dyn Runtime, reload: &Reload<'_>)
 /// Everything up to the first fork.
 fn start<'a>(
     settings: MasterSettings,
-    runtime: &'a dyn Runtime,
+    runtime: &'a dyn Forks,
     reload: &'a Reload<'a>,
 ) -> Result<(Hands<'a>, Plan), String> {
     let inherited = upgrade::inherit();
@@ -98,13 +104,16 @@ fn start<'a>(
     let signals = Signals::install(&SIGNALS).map_err(|error| format!("signals: {error}"))?;
     let (lifeline, hold) = Lifeline::new().map_err(|error| format!("pipe: {error}"))?;
     let parent = inherited.as_ref().map(|from| from.parent);
-    let era = Era { generation: 1, settings: Rc::new(settings), listeners: Vec::new() };
+    let wanted = settings.workers;
+    let era = Era { generation: 1, settings: Rc::new(settings), listeners: Vec::new(), status: Vec::new() };
     let mut hands = Hands {
         runtime,
         reload,
         era,
         candidate: None,
         rows: Vec::new(),
+        ledger: Ledger::new(Moment::now(), clock::unix_ms()).map_err(|error| format!("mmap: {error}"))?,
+        aide: None,
         bells: Vec::new(),
         molds: Vec::new(),
         lifeline,
@@ -115,23 +124,35 @@ fn start<'a>(
         foreign_sockets: inherited.as_ref().is_some_and(|from| from.foreign),
         follows: parent.is_some(),
         followed: false,
+        wanted,
+        broken: false,
         exit: None,
     };
+    let first = MasterMoment::WorkersChanged { new: wanted, old: None };
+    hands.hook(first).map_err(|error| error.to_string())?;
     if let Some(path) = hands.pidfile_path() {
         let pid = nix::unistd::getpid().as_raw();
         hands.pidfile = Some(Pidfile::create(&path, pid).map_err(|error| error.to_string())?);
     }
-    if let Err(why) = listen(&mut hands, inherited) {
+    if let Err(why) = begin(&mut hands, inherited) {
         if let Some(pidfile) = hands.pidfile.take() {
             pidfile.remove();
         }
         return Err(why);
     }
+    let plan = first_plan(&hands, parent);
+    Ok((hands, plan))
+}
+
+/// From the pidfile to the open listeners.
+fn begin(hands: &mut Hands<'_>, inherited: Option<upgrade::Inheritance>) -> Result<(), String> {
+    hands.hook(MasterMoment::Starting).map_err(|error| error.to_string())?;
+    listen(hands, inherited)?;
     hands.show_title();
     (hands.era.settings.in_force.0)();
     hands.log_listening();
-    let plan = first_plan(&hands, parent);
-    Ok((hands, plan))
+    let addresses = listeners::addresses(&hands.era.listeners);
+    hands.hook(MasterMoment::Ready { addresses: &addresses }).map_err(|error| error.to_string())
 }
 
 fn first_plan(hands: &Hands<'_>, parent: Option<i32>) -> Plan {
@@ -153,24 +174,25 @@ fn listen(hands: &mut Hands<'_>, inherited: Option<upgrade::Inheritance>) -> Res
             false => listeners::adopt_own(from.sockets, &hands.era.settings),
         };
         hands.era.listeners = adopted.map_err(|error| error.to_string())?;
+        let status = listeners::adopt_status(from.status, &hands.era.settings);
+        hands.era.status = status.map_err(|error| error.to_string())?;
         return Ok(());
     }
     let passed = systemd::take_listen_fds().map_err(|error| format!("LISTEN_FDS: {error}"))?;
     if !passed.is_empty() {
         hands.foreign_sockets = true;
         hands.era.listeners = listeners::adopt_foreign(passed).map_err(|error| error.to_string())?;
-        return Ok(());
     }
-    hands.era.listeners = bind_patiently(hands)?;
+    (hands.era.listeners, hands.era.status) = bind_patiently(hands)?;
     Ok(())
 }
 
 /// A predecessor may need a moment to let go of its address.
-fn bind_patiently(hands: &Hands<'_>) -> Result<Listeners, String> {
+fn bind_patiently(hands: &Hands<'_>) -> Result<(Listeners, Listeners), String> {
     let mut tries = BIND_TRIES;
     loop {
         tries -= 1;
-        match listeners::open(&hands.era.settings, &[]) {
+        match listeners::open_all(&hands.era.settings, (&hands.era.listeners, &[])) {
             Ok(opened) => return Ok(opened),
             Err(error) if error.is_passing() && tries > 0 => {
                 tracing::error!(target: "rwsgi", "{error}");
@@ -202,7 +224,7 @@ fn told_to_stop_within(hands: &Hands<'_>, span: Duration) -> bool {
     }
 }
 
-fn bracketed_fork(runtime: &dyn Runtime) -> std::io::Result<Forked> {
+fn bracketed_fork(runtime: &dyn Forks) -> std::io::Result<Forked> {
     runtime.before_fork();
     let forked = raw::fork();
     match forked {
@@ -224,6 +246,9 @@ fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
         sleep(hands, &plan, now);
         now = Moment::now();
         for event in gather(hands, &plan, now, parent) {
+            if let Event::Exited { pid, .. } = event {
+                hands.hook_or_stop(MasterMoment::Gone { pid });
+            }
             feed(hands, &mut plan, now, event);
             if hands.exit.is_some() {
                 break;
@@ -236,11 +261,22 @@ fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
 fn feed(hands: &mut Hands<'_>, plan: &mut Plan, now: Moment, event: Event) {
     let mut events = VecDeque::from([event]);
     while let Some(event) = events.pop_front() {
-        for action in plan.step(now, event) {
+        let actions = plan.step(now, event);
+        hands.aide = plan.aide_pid();
+        // Before the forks that follow from it; a reload's number comes with its settings.
+        if plan.wanted() != hands.wanted && !actions.contains(&Action::Adopt) {
+            hands.count_workers(plan.wanted());
+        }
+        for action in actions {
             events.extend(hands.perform(action));
         }
+        let (generation, wanted) = plan.in_force();
+        hands.ledger.set_generation(generation, wanted);
         hands.follows = plan.has_parent();
         hands.followed = plan.upgrade_pid().is_some();
+        if hands.broken && !plan.is_stopping() {
+            events.push_back(Event::Signal(Signal::Quit));
+        }
     }
 }
 

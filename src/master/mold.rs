@@ -32,8 +32,8 @@ use nix::unistd::{Pid, getpid, getppid};
 
 use super::child::{self, Role};
 use super::line::{Heard, Line, Order, Report};
-use super::settings::{MasterSettings, WorkerLife, exit};
-use crate::door::Runtime;
+use super::settings::{MasterSettings, Preloaded, exit};
+use crate::door::{Forks, HookRaised, MasterMoment};
 use crate::metrics::seat::{Lifeline, Seat};
 use crate::system::listener::{Address, Listener};
 use crate::system::orphans::{self, Tie};
@@ -58,7 +58,7 @@ pub struct Birth {
 }
 
 /// Lives a mold's life, then ends the process.
-pub fn live(runtime: &dyn Runtime, held: Held, born: impl FnOnce() -> io::Result<Birth>) -> ! {
+pub fn live(runtime: &dyn Forks, held: Held, born: impl FnOnce() -> io::Result<Birth>) -> ! {
     let life = catch_unwind(AssertUnwindSafe(|| {
         runtime.after_fork_child();
         let born = born().and_then(|birth| take_up(&birth, held).map(|signals| (birth, signals)));
@@ -87,48 +87,70 @@ fn take_up(birth: &Birth, held: Held) -> io::Result<Signals> {
 }
 
 /// Imports the application, then serves orders. Returns the exit code.
-fn load(runtime: &dyn Runtime, birth: Birth, signals: Signals) -> i32 {
+fn load(runtime: &dyn Forks, birth: Birth, signals: Signals) -> i32 {
     let pid = getpid();
     tracing::info!(target: "rwsgi", "Booting mold with pid: {pid}");
     let Some(preload) = birth.settings.preload.clone() else { return exit::BUG };
-    let worker = match (preload.0)() {
-        Ok(worker) => worker,
+    let loaded = match (preload.0)() {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    let finish = loaded.finish.clone();
     // Whatever handlers the application has set, these are the master's.
     let signals = signals.renew(&[Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1]);
-    let served = signals.and_then(|signals| {
+    let served = signals.map_err(End::from).and_then(|signals| {
         birth.line.report(Report::Ready)?;
         let Birth { generation, settings, addresses, line, lifeline, master } = birth;
-        let mut mold = Mold {
+        let (line, signals) = (Some(line), Some(signals));
+        Mold {
             runtime,
             generation,
             settings,
             addresses,
-            worker,
-            line: Some(line),
+            loaded,
+            line,
             lifeline,
             master,
-            signals: Some(signals),
+            signals,
             foreign_threads: 0,
-        };
-        mold.serve()
+        }
+        .serve()
     });
-    // Its end is the master's to ask for, so a line that breaks is the master's end.
-    if let Err(error) = served {
-        tracing::debug!(target: "rwsgi", "Mold (pid: {pid}): {error}");
-    }
-    runtime.finish();
+    let code = match served {
+        Ok(()) => exit::OK,
+        // Its end is the master's to ask for, so a line that breaks is the master's end.
+        Err(End::Line(error)) => {
+            tracing::debug!(target: "rwsgi", "Mold (pid: {pid}): {error}");
+            exit::OK
+        }
+        Err(End::Hook(error)) => {
+            tracing::error!(target: "rwsgi", "Mold (pid: {pid}) ends: {error}");
+            exit::BOOT
+        }
+    };
+    (finish.0)();
     tracing::info!(target: "rwsgi", "Mold exiting (pid: {pid})");
-    exit::OK
+    code
+}
+
+/// What ends a mold, other than the master's wish.
+enum End {
+    Line(io::Error),
+    Hook(HookRaised),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> End {
+        End::Line(error)
+    }
 }
 
 struct Mold<'a> {
-    runtime: &'a dyn Runtime,
+    runtime: &'a dyn Forks,
     generation: u32,
     settings: Rc<MasterSettings>,
     addresses: Vec<Address>,
-    worker: WorkerLife,
+    loaded: Preloaded,
     line: Option<Line>,
     lifeline: Lifeline,
     master: i32,
@@ -139,14 +161,14 @@ struct Mold<'a> {
 
 impl Mold<'_> {
     /// Until the master wants no more.
-    fn serve(&mut self) -> io::Result<()> {
+    fn serve(&mut self) -> Result<(), End> {
         loop {
             self.wait();
             let told = self.signals.as_ref().map(Signals::drain).unwrap_or_default();
             if told.contains(&Signal::Usr1) {
                 (self.settings.reopen_logs.0)();
             }
-            self.runtime.check_signals();
+            (self.loaded.woken.0)();
             loop {
                 let Some(line) = &self.line else { return Ok(()) };
                 match line.take_order()? {
@@ -170,8 +192,12 @@ impl Mold<'_> {
         });
     }
 
-    fn fulfil(&mut self, order: Order) -> io::Result<()> {
+    fn fulfil(&mut self, order: Order) -> Result<(), End> {
         let slot = order.slot;
+        // Where the application is: what the hook looks at are the objects workers will have.
+        if let Some(hooks) = &self.settings.hooks {
+            hooks.in_master(MasterMoment::Forking { slot }).map_err(End::Hook)?;
+        }
         let (report, gate) = match self.fork_worker(order) {
             Ok((pid, gate)) => (Report::Forked { slot, pid }, Some(gate)),
             Err(error) => (Report::Failed { slot, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None),
@@ -191,7 +217,6 @@ impl Mold<'_> {
         let (gate, opener) = io::pipe()?;
         let row = order.row.clone();
         let held = Held::all()?;
-        // A hook that runs before the fork, where the application is, belongs here.
         self.runtime.freeze();
         self.runtime.before_fork();
         match raw::fork() {
@@ -224,8 +249,8 @@ impl Mold<'_> {
     /// In the worker.
     fn become_worker(&mut self, order: Order, held: Held, gate: PipeReader) -> ! {
         let runtime = self.runtime;
-        let (settings, worker) = (Rc::clone(&self.settings), self.worker.clone());
-        let role = Role { name: "worker", master: self.master };
+        let (settings, worker) = (Rc::clone(&self.settings), self.loaded.worker.clone());
+        let role = Role { name: "worker", master: self.master, slot: Some(order.slot) };
         let seat = || {
             self.line = None;
             self.signals = None;

@@ -13,10 +13,12 @@ use std::io;
 use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::Pid;
 
+use super::fork::handles;
 use super::line::{Heard, Line, Report};
 use super::mold::{self, Birth};
-use super::perform::{Era, Hands, own_listeners, send};
+use super::perform::{Era, Hands, send};
 use super::plan::Event;
+use crate::door::MasterMoment;
 use crate::metrics::seat::Bell;
 use crate::system::clock::Moment;
 use crate::system::raw::{self, Forked};
@@ -62,7 +64,7 @@ impl Hands<'_> {
                     let settings = era.settings;
                     let addresses =
                         era.listeners.iter().map(|bound| bound.listener.address().clone()).collect();
-                    drop(era.listeners);
+                    drop((era.listeners, era.status));
                     self.let_go();
                     let lifeline = self.lifeline.duplicate()?;
                     Ok(Birth { generation, settings, addresses, line: end, lifeline, master })
@@ -85,7 +87,7 @@ impl Hands<'_> {
         let row = self.seat_row(slot, era.settings.threads)?;
         row.occupy(era.generation, era.settings.threads, Moment::now());
         let (hear, bell) = Bell::new()?;
-        let listeners = own_listeners(era)?;
+        let listeners = handles(&era.listeners)?;
         let line = self.molds.iter().filter(|mold| mold.generation == era.generation);
         let line = line.filter_map(|mold| mold.line.as_ref()).next_back();
         match line
@@ -124,7 +126,7 @@ impl Hands<'_> {
             let Some(line) = &mold.line else { continue };
             loop {
                 match line.take_report() {
-                    Ok(Heard::Said(report)) => events.push(event(mold, report, reaped)),
+                    Ok(Heard::Said(report)) => events.push(self.event(mold, report, reaped)),
                     // Its exit tells the rest.
                     Ok(Heard::Nothing | Heard::Closed) => break,
                     Err(error) => {
@@ -137,18 +139,25 @@ impl Hands<'_> {
         self.molds.retain(|mold| !reaped.contains(&mold.pid));
         events
     }
-}
 
-fn event(mold: &Running, report: Report, reaped: &[i32]) -> Event {
-    match report {
-        Report::Ready => Event::MoldReady { generation: mold.generation },
-        Report::Forked { slot, pid } if reaped.contains(&pid) || is_ours(pid) => Event::Spawned { slot, pid },
-        Report::Forked { slot, .. } => Event::SpawnFailed { slot },
-        Report::Failed { slot, errno } => {
-            let error = io::Error::from_raw_os_error(errno);
-            tracing::error!(target: "rwsgi", "fork in the mold (pid:{}): {error}", mold.pid);
-            Event::SpawnFailed { slot }
-        }
+    fn event(&self, mold: &Running, report: Report, reaped: &[i32]) -> Event {
+        let slot = match report {
+            Report::Ready => return Event::MoldReady { generation: mold.generation },
+            Report::Forked { slot, pid } if reaped.contains(&pid) || is_ours(pid) => {
+                // Only noted down: nothing of the operator's runs, so nothing can raise.
+                let hooks = self.era_of(mold.generation).settings.hooks.clone();
+                let _ = hooks.map(|hooks| hooks.in_master(MasterMoment::Forked { slot, pid }));
+                return Event::Spawned { slot, pid };
+            }
+            Report::Forked { slot, .. } => slot,
+            Report::Failed { slot, errno } => {
+                let error = io::Error::from_raw_os_error(errno);
+                tracing::error!(target: "rwsgi", "fork in the mold (pid:{}): {error}", mold.pid);
+                slot
+            }
+        };
+        self.rows.get(slot).inspect(|row| row.vacate());
+        Event::SpawnFailed { slot }
     }
 }
 

@@ -7,10 +7,12 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::plan::Policy;
-use crate::metrics::seat::Seat;
+use crate::door::Hooks;
+use crate::metrics::seat::{Desk, Seat};
 
 /// Exit codes of the master and, where the same, of a worker that fails to boot.
 pub mod exit {
@@ -46,9 +48,22 @@ pub enum Bind {
 #[derive(Clone)]
 pub struct WorkerLife(pub Rc<dyn Fn(Seat) -> i32>);
 
-/// Loads the application, once, in a mold; what a worker forked from it does, or the exit code.
+/// Loads the application, once, in a mold. The error is the exit code.
 #[derive(Clone)]
-pub struct Preload(pub Rc<dyn Fn() -> Result<WorkerLife, i32>>);
+pub struct Preload(pub Rc<dyn Fn() -> Result<Preloaded, i32>>);
+
+/// What a mold does with the application it has loaded.
+pub struct Preloaded {
+    /// What a worker forked from it does.
+    pub worker: WorkerLife,
+    /// Lets the application handle signals of its own.
+    pub woken: Hook,
+    /// Lets it take its leave, at the end of the mold.
+    pub finish: Hook,
+}
+/// The status process's whole life, run once in the forked child; returns the exit code.
+#[derive(Clone)]
+pub struct StatusLife(pub Rc<dyn Fn(Desk) -> i32>);
 
 /// Everything the master needs.
 #[derive(Debug, Clone)]
@@ -57,6 +72,12 @@ pub struct MasterSettings {
     pub worker: WorkerLife,
     /// The application is loaded once per generation, in a mold; workers are forked from it.
     pub preload: Option<Preload>,
+    /// What the status process of this configuration does.
+    pub status: StatusLife,
+    /// Where it answers; empty: there is none.
+    pub status_binds: Vec<Bind>,
+    /// The operator's functions, if there are any.
+    pub hooks: Option<Arc<dyn Hooks>>,
     /// Where to listen.
     pub binds: Vec<Bind>,
     /// listen(2) backlog.
@@ -118,6 +139,7 @@ impl MasterSettings {
             max_worker_age_jitter: self.max_worker_age_jitter,
             max_worker_memory: self.max_worker_memory,
             preload: self.preload.is_some(),
+            status: !self.status_binds.is_empty(),
         }
     }
 }
@@ -152,6 +174,12 @@ impl std::fmt::Debug for WorkerLife {
 impl std::fmt::Debug for Preload {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Preload")
+    }
+}
+
+impl std::fmt::Debug for StatusLife {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("StatusLife")
     }
 }
 

@@ -40,6 +40,9 @@ pub(super) struct Constants {
     http_host: Owned,
     url_scheme: Owned,
     wsgi_input: Owned,
+    request_id: Owned,
+    http_x_request_id: Owned,
+    queue_time: Owned,
     comma: Owned,
     semicolon: Owned,
     http_10: Owned,
@@ -76,6 +79,9 @@ impl Constants {
             http_host: interned(py, c"HTTP_HOST")?,
             url_scheme: interned(py, c"wsgi.url_scheme")?,
             wsgi_input: interned(py, c"wsgi.input")?,
+            request_id: interned(py, c"rwsgi.request_id")?,
+            http_x_request_id: interned(py, c"HTTP_X_REQUEST_ID")?,
+            queue_time: interned(py, c"rwsgi.queue_time")?,
             comma: interned(py, c",")?,
             semicolon: interned(py, c"; ")?,
             http_10: interned(py, c"HTTP/1.0")?,
@@ -136,6 +142,7 @@ impl Environs {
         let method = constants.method(py, head.method.of(bytes))?;
         set(py, dict, &constants.request_method, &method)?;
         self.target(py, constants, exchange, dict)?;
+        marks(py, constants, exchange, dict)?;
         if !exchange.body.is_empty() || head.body == BodyLength::Chunked {
             body(py, constants, support, exchange, dict)?;
         }
@@ -293,6 +300,25 @@ fn remote(
         }
         None => Ok(()),
     }
+}
+
+/// What this server knows of the request beyond what its client said.
+fn marks(
+    py: Python<'_>,
+    constants: &Constants,
+    exchange: &Exchange<'_>,
+    dict: *mut ffi::PyObject,
+) -> PyResult<()> {
+    if !exchange.request_id.is_empty() {
+        let id = latin1(py, exchange.request_id.as_bytes())?;
+        set(py, dict, &constants.request_id, &id)?;
+        set(py, dict, &constants.http_x_request_id, &id)?;
+    }
+    if let Some(queued) = exchange.queued {
+        let seconds = pyo3::types::PyFloat::new(py, queued.as_secs_f64());
+        set(py, dict, &constants.queue_time, &Owned::of(seconds.as_any()))?;
+    }
+    Ok(())
 }
 
 /// `wsgi.input`, and CONTENT_LENGTH where the head does not say it (a chunked body).

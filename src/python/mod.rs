@@ -8,16 +8,24 @@
 
 mod app;
 mod blocks;
+mod compat;
+mod conf_py;
 mod environ;
 mod errors;
 mod exchange;
 mod guests;
+mod hooks;
 mod iterable;
 mod keys;
+mod logger;
+mod module;
 mod object;
+mod observer;
+mod program;
 mod runtime;
 mod start_response;
 mod support;
 mod watch;
 
+pub use program::{lend, of as program};
 pub use runtime::PyRuntime;

@@ -4,6 +4,7 @@
 //!
 //! Invariant: every method leaves no Python exception pending and no panic unwinds through Python.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -14,16 +15,27 @@ use super::app::{Inner, PyApp};
 use super::environ::Constants;
 use super::errors;
 use super::guests;
+use super::hooks::PyHooks;
 use super::object::Owned;
+use super::observer::Observer;
 use super::start_response::StarterType;
-use super::support::Support;
+use super::support::{self, Support};
 use super::watch::{self, Watch};
-use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
+use super::{compat, conf_py, logger, program};
+use crate::config::ConfigError;
+use crate::config::raw::{Object, Raw};
+use crate::config::sources::Variables;
+use crate::config::types::GunicornModule;
+use crate::door::{
+    App, AppSpec, Configures, Forks, HookSpec, Hooks, LoadFailure, LoadFailureKind, LoggerSpec, Runtime,
+    WrongHook,
+};
 
 /// The interpreter this process lives in.
 #[derive(Default)]
 pub struct PyRuntime {
     support: OnceLock<Arc<Support>>,
+    logger: logger::Current,
     watch: OnceLock<Watch>,
 }
 
@@ -36,6 +48,13 @@ impl PyRuntime {
         Ok(Arc::clone(self.support.get_or_init(|| support)))
     }
 
+    /// Parts of the module `gunicorn` are the server's own; a failure shows when they are imported.
+    fn import_support(&self, py: Python<'_>) {
+        if let Err(error) = self.support(py) {
+            tracing::error!("The interpreter cannot run the server's own Python code: {error}");
+        }
+    }
+
     fn call_support(&self, py: Python<'_>, name: &str, function: impl FnOnce(&Support) -> &Owned) {
         let result = self.support(py).and_then(|support| function(&support).bind(py).call0());
         if let Err(error) = result {
@@ -44,7 +63,7 @@ impl PyRuntime {
     }
 }
 
-impl Runtime for PyRuntime {
+impl Forks for PyRuntime {
     fn before_fork(&self) {
         // SAFETY: the calling thread is attached; `Python::attach` makes sure of it.
         Python::attach(|_| unsafe { ffi::PyOS_BeforeFork() });
@@ -58,8 +77,27 @@ impl Runtime for PyRuntime {
     fn after_fork_child(&self) {
         // SAFETY: as above; the forking thread is the only one left.
         Python::attach(|_| unsafe { ffi::PyOS_AfterFork_Child() });
+        support::is_ours();
     }
 
+    fn freeze(&self) {
+        // Without a collection before it: that would only punch holes into pages that are to be
+        // shared, and new objects of the children would then fill them.
+        collector("freeze");
+    }
+
+    fn resume_collecting(&self) {
+        collector("enable");
+    }
+
+    fn released(&self, work: &mut (dyn FnMut() + Send)) {
+        // Attaching first gives a thread of ours one thread state for its whole life: made anew
+        // for each request it would cost a microsecond and lose the application's thread-locals.
+        Python::attach(|py| py.detach(work));
+    }
+}
+
+impl Configures for PyRuntime {
     fn set_env(&self, name: &str, value: Option<&str>) {
         Python::attach(|py| {
             let changed =
@@ -73,12 +111,60 @@ impl Runtime for PyRuntime {
         });
     }
 
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String> {
+        Python::attach(|py| {
+            let support = self.support(py).map_err(|error| error.to_string())?;
+            self.logger.choose(py, &support, spec, level)
+        })
+    }
+
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
+        Python::attach(|py| program::settings(py, application, again))
+    }
+
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32 {
+        Python::attach(|py| program::run_script(py, file, arguments))
+    }
+
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError> {
+        Python::attach(|py| {
+            self.import_support(py);
+            conf_py::read(py, name, start, module)
+        })
+    }
+
+    fn provide_gunicorn(&self, when: GunicornModule) {
+        Python::attach(|py| {
+            self.import_support(py);
+            if let Err(error) = compat::provide(py, when) {
+                tracing::error!("Cannot provide a module gunicorn: {error}");
+            }
+        });
+    }
+
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        Python::attach(|py| PyHooks::make(py, spec))
+    }
+}
+
+impl Runtime for PyRuntime {
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;
-            let loaded = support.load.bind(py).call1((&spec.target, &spec.search));
+            let loaded = match &spec.loader {
+                None => support.load.bind(py).call1((&spec.target, &spec.search)),
+                Some(loader) => conf_py::python(py, &Raw::Object(loader.clone()))
+                    .and_then(|loader| support.load_by.bind(py).call1((loader, &spec.search))),
+            };
             let callable = loaded.map_err(|error| load_failure(py, &support, spec, &error))?;
+            let observer = Observer::find(py, &callable).map_err(|error| broken(&error))?;
             let inner = Inner {
+                observer,
                 callable: Owned::of(&callable),
                 constants: Constants::new(py, &support, spec).map_err(|error| broken(&error))?,
                 starter: StarterType::new(py).map_err(|error| broken(&error))?,
@@ -96,22 +182,6 @@ impl Runtime for PyRuntime {
         let loaded = self.load(spec);
         flush_streams();
         loaded
-    }
-
-    fn freeze(&self) {
-        // Without a collection before it: that would only punch holes into pages that are to be
-        // shared, and new objects of the children would then fill them.
-        collector("freeze");
-    }
-
-    fn resume_collecting(&self) {
-        collector("enable");
-    }
-
-    fn released(&self, work: &mut (dyn FnMut() + Send)) {
-        // Attaching first gives a thread of ours one thread state for its whole life: made anew
-        // for each request it would cost a microsecond and lose the application's thread-locals.
-        Python::attach(|py| py.detach(work));
     }
 
     fn check_signals(&self) -> bool {

@@ -130,10 +130,7 @@ class LoadError(Exception):
 
 def load(target, search):
     """The WSGI callable `target` names: MODULE[:NAME | :DOTTED.NAME | :factory(literals)]."""
-    for directory in reversed(search):
-        if directory in sys.path:
-            sys.path.remove(directory)
-        sys.path.insert(0, directory)
+    _search(search)
     module_name, _, expression = target.partition(":")
     expression = expression or "application"
     try:
@@ -184,6 +181,22 @@ def load(target, search):
             f"Application object must be callable: {target!r} is a {type(found).__name__}."
         )
     return found
+
+
+def load_by(loader, search):
+    """The WSGI callable a program makes itself."""
+    _search(search)
+    found = loader()
+    if not callable(found):
+        raise LoadError(f"Application object must be callable: load() returned a {type(found).__name__}.")
+    return found
+
+
+def _search(directories):
+    for directory in reversed(directories):
+        if directory in sys.path:
+            sys.path.remove(directory)
+        sys.path.insert(0, directory)
 
 
 def _import(module_name):

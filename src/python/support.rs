@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyModule;
+use pyo3::types::{IntoPyDict, PyModule};
 
 use super::object::Owned;
 
@@ -16,6 +16,8 @@ use super::object::Owned;
 pub(super) struct Support {
     /// `support.load(target, search)`.
     pub(super) load: Owned,
+    /// `support.load_by(loader, search)`.
+    pub(super) load_by: Owned,
     /// `support.load_failure(error, target)`.
     pub(super) load_failure: Owned,
     /// `support.format_exception(error)`.
@@ -62,6 +64,25 @@ fn mark_partial() {
     PARTIAL.store(true, Ordering::Relaxed);
 }
 
+/// This process was forked by the application, and is not a worker.
+static CHILD: AtomicBool = AtomicBool::new(false);
+
+/// `_child()`: runs in every child of `os.fork`.
+#[pyfunction]
+fn mark_child() {
+    CHILD.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process is a child of the application's that came back from it.
+pub(super) fn is_stray() -> bool {
+    CHILD.load(Ordering::Relaxed)
+}
+
+/// This process is one of the server's own after all.
+pub(super) fn is_ours() {
+    CHILD.store(false, Ordering::Relaxed);
+}
+
 impl Support {
     /// Writes out what a request left without an end of line.
     pub(super) fn flush_errors(&self, py: Python<'_>) {
@@ -78,12 +99,16 @@ impl Support {
             .map_err(|_| PyRuntimeError::new_err("support.py holds a NUL"))?;
         let module = PyModule::from_code(py, &source, c"<rwsgi>", c"_rwsgi_support")?;
         module.setattr("_log", pyo3::wrap_pyfunction!(log_text, &module)?)?;
+        let child = pyo3::wrap_pyfunction!(mark_child, &module)?;
+        let hooks = [("after_in_child", child)].into_py_dict(py)?;
+        py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
         module.setattr("_partial", pyo3::wrap_pyfunction!(mark_partial, &module)?)?;
         module.setattr("_interrupted", pyo3::wrap_pyfunction!(super::guests::interrupted, &module)?)?;
         let get = |name: &str| module.getattr(name).map(|object| Owned::of(&object));
         let make = |name: &str| module.getattr(name)?.call0().map(|object| Owned::of(&object));
         Ok(Self {
             load: get("load")?,
+            load_by: get("load_by")?,
             load_failure: get("load_failure")?,
             format_exception: get("format_exception")?,
             describe: get("describe")?,

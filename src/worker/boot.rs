@@ -18,8 +18,8 @@ use super::crew::{Crew, LIFELINE, SIGNALS};
 use super::listeners::Listeners;
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
-use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
-use crate::log::{AccessFormat, AccessLog, Sink, Target};
+use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
+use crate::log::{AccessLog, AccessSettings};
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
@@ -39,10 +39,10 @@ const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Us
 /// Loads the application for workers that are forked later. The error is the exit code.
 pub fn preload(settings: &WorkerSettings, runtime: &dyn Runtime) -> Result<Arc<dyn App>, i32> {
     let mut spec = settings.app.clone();
-    spec.log_environ = match access_format(settings) {
-        Ok(format) => format.map(|(format, _)| format.needs().environ.clone()).unwrap_or_default(),
+    spec.log_environ = match settings.access.as_ref().map(AccessSettings::needs).transpose() {
+        Ok(needs) => needs.map(|needs| needs.environ).unwrap_or_default(),
         Err(error) => {
-            tracing::error!("The access log's format: {error}");
+            tracing::error!("Cannot open the access log: {error}");
             return Err(BOOT);
         }
     };
@@ -57,23 +57,31 @@ pub fn run(
     loaded: Option<Arc<dyn App>>,
 ) -> i32 {
     let pid = std::process::id();
+    let hooks = settings.hooks.clone();
     let code = match boot(seat, &mut settings, &runtime, loaded) {
         Ok(crew) => {
             serve(&crew);
             OK
         }
         Err(Failure::Load(failure)) => loading_failed(&failure),
+        Err(Failure::Hook(error)) => {
+            tracing::error!("Exception in worker process: {error}");
+            BOOT
+        }
         Err(Failure::Os(what, error)) => {
             tracing::error!("Worker (pid: {pid}) cannot boot: {what}: {error}");
             BOOT
         }
     };
+    // A hook that raised is in the log; the worker is as good as gone.
+    let _ = hooks.map(|hooks| hooks.in_worker(WorkerMoment::Exiting));
     runtime.finish();
     code
 }
 
 enum Failure {
     Load(LoadFailure),
+    Hook(HookRaised),
     Os(&'static str, std::io::Error),
 }
 
@@ -100,6 +108,10 @@ fn boot(
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
     orphans::end_with(Tie::Term).map_err(os("cannot be tied to the master"))?;
 
+    if let Some(hooks) = &settings.hooks {
+        hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
+    }
+
     let context =
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
     let watched = lifeline.duplicate().map_err(os("cannot copy a descriptor"))?;
@@ -120,19 +132,8 @@ fn register(crew: &Crew) -> std::io::Result<()> {
 }
 
 fn open_access(settings: &WorkerSettings) -> std::io::Result<Option<AccessLog>> {
-    let Some((format, target)) = access_format(settings)? else { return Ok(None) };
-    let sink = Sink::open(target.clone()).map_err(|error| invalid(error.to_string()))?;
-    Ok(Some(AccessLog::new(format, sink)))
-}
-
-fn access_format(settings: &WorkerSettings) -> std::io::Result<Option<(AccessFormat, &Target)>> {
-    let Some((format, target)) = &settings.access else { return Ok(None) };
-    let format = AccessFormat::compile(format).map_err(|error| invalid(error.to_string()))?;
-    Ok(Some((format, target)))
-}
-
-fn invalid(error: String) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::InvalidInput, error)
+    let Some(access) = &settings.access else { return Ok(None) };
+    AccessLog::open(access).map(Some).map_err(std::io::Error::other)
 }
 
 fn serve(crew: &Arc<Crew>) {

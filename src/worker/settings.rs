@@ -4,13 +4,14 @@
 //! Immutable; each generation of workers is born with its own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::door::AppSpec;
+use crate::door::{AppSpec, Hooks};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
-use crate::log::Target;
+use crate::log::AccessSettings;
 
 /// What trusted peers are believed about their clients, apart from the scheme. Each has to be
 /// asked for: a proxy that does not set a field itself passes on what its client made up.
@@ -96,6 +97,12 @@ pub struct WorkerSettings {
     pub proxy_allowed: AddrSet,
     /// The Server header's value; empty: none.
     pub server_header: Vec<u8>,
-    /// The access log's format and target.
-    pub access: Option<(String, Target)>,
+    /// The operator's functions, if there are any.
+    pub hooks: Option<Arc<dyn Hooks>>,
+    /// The access log.
+    pub access: Option<AccessSettings>,
+    /// Requests have ids, told to the application, the client and the log.
+    pub request_id: bool,
+    /// Requests that take longer are told to the error log, with where their time went.
+    pub slow_request: Option<Duration>,
 }

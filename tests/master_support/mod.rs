@@ -26,8 +26,10 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
-use rwsgi_core::door::{App, AppSpec, LoadFailure, Runtime};
-use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Preload, Reexec, WorkerLife};
+use rwsgi_core::door::Forks;
+use rwsgi_core::master::settings::{
+    Bind, Hook, MasterSettings, Preload, Preloaded, Reexec, StatusLife, WorkerLife,
+};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
 use rwsgi_core::system::clock::{Moment, now_ms};
@@ -64,8 +66,11 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
     let preload = (number("preload", 0) == 1).then(|| preload(&boot, &mark));
     Ok(MasterSettings {
+        status: StatusLife(Rc::new(rwsgi_core::status::run)),
+        status_binds: optional("status_bind").map(Bind::Unix).into_iter().collect(),
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
         preload,
+        hooks: None,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),
         backlog: 1024,
         workers: number("workers", 2) as usize,
@@ -108,7 +113,8 @@ fn preload(boot: &str, mark: &str) -> Preload {
             _ => {}
         }
         let mark = mark.clone();
-        Ok(WorkerLife(Rc::new(move |seat| worker(&seat, "ok", &mark))))
+        let worker = WorkerLife(Rc::new(move |seat| worker(&seat, "ok", &mark)));
+        Ok(Preloaded { worker, woken: Hook::default(), finish: Hook::default() })
     }))
 }
 
@@ -198,36 +204,15 @@ fn answer(mut stream: UnixStream, seat: &Seat, mark: &str) {
 /// A runtime without an interpreter.
 struct NoPython;
 
-impl Runtime for NoPython {
+impl Forks for NoPython {
     fn before_fork(&self) {}
     fn after_fork_parent(&self) {}
     fn after_fork_child(&self) {}
-    fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
-        unreachable!("the worker here needs no application")
-    }
-    fn preload(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
-        unreachable!("the worker here needs no application")
-    }
     fn freeze(&self) {}
     fn resume_collecting(&self) {}
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
-    fn set_env(&self, _: &str, _: Option<&str>) {}
-    fn check_signals(&self) -> bool {
-        false
-    }
-    fn prepare_watchdog(&self) {}
-    fn stack(&self, _: u64) -> Option<String> {
-        None
-    }
-    fn stack_by_force(&self, _: u64) -> Option<String> {
-        None
-    }
-    fn interrupt(&self, _: usize) -> bool {
-        false
-    }
-    fn finish(&self) {}
 }
 
 /// Writes each event's message as a line, with one write.

@@ -14,6 +14,7 @@
 //! 3. Every worker told to go has a deadline, and at the deadline it is killed.
 //! 4. A step leaves no deadline behind that lies in the past: the loop cannot spin.
 
+mod aide;
 mod molds;
 mod notes;
 mod reload;
@@ -29,6 +30,7 @@ mod watch;
 
 use std::time::Duration;
 
+use aide::Aide;
 use molds::{Mold, Retry};
 pub use notes::{Ended, Level, Note};
 use reload::Reloading;
@@ -36,6 +38,7 @@ use staffing::Vacancy;
 use stop::Stopping;
 
 use super::slots::{Reason, Slots, Stage};
+use crate::metrics::ledger::End;
 use crate::system::clock::Moment;
 use crate::system::signals::Signal;
 use crate::system::systemd::Report;
@@ -63,6 +66,8 @@ pub struct Policy {
     pub max_worker_memory: u64,
     /// Workers are forked from a mold.
     pub preload: bool,
+    /// A status process answers the operator.
+    pub status: bool,
 }
 
 /// Something that happened.
@@ -98,6 +103,8 @@ pub enum Event {
     Reexeced { pid: i32 },
     /// [`Action::Reexec`] did not.
     ReexecFailed,
+    /// [`Action::SpawnStatus`] worked, or (`None`) did not.
+    StatusForked { pid: Option<i32> },
     /// The old master, which started this one to follow it, is gone.
     ParentGone,
     /// Time has passed.
@@ -139,6 +146,10 @@ pub enum Action {
     ForkMold { generation: u32 },
     /// Tell a mold to end.
     EndMold { pid: i32 },
+    /// Fork the status process.
+    SpawnStatus,
+    /// Nobody sits in this slot any more.
+    Vacate { slot: usize, end: End },
     /// Send a signal.
     Signal { pid: i32, signal: Signal },
     /// Reopen the logs.
@@ -185,6 +196,7 @@ pub struct Plan {
     ever_booted: bool,
     announced: bool,
     upgrade: Option<i32>,
+    aide: Aide,
     /// The master that started this one is alive and has not let go.
     has_parent: bool,
     reopened: u32,
@@ -212,6 +224,7 @@ impl Plan {
             ever_booted: false,
             announced: false,
             upgrade: None,
+            aide: Aide::Absent,
             has_parent: false,
             reopened: 0,
             next_look: None,
@@ -253,6 +266,7 @@ impl Plan {
             Event::Observed(loads) => self.observed(now, &loads),
             Event::Reexeced { pid } => self.reexeced(pid),
             Event::ReexecFailed => self.log(Note::UpgradeFailed),
+            Event::StatusForked { pid } => self.aide_forked(now, pid),
             Event::ParentGone => self.promoted(),
         }
         self.settle(now);
@@ -271,6 +285,7 @@ impl Plan {
         }
         // A graceful_timeout of zero: who was told to go just now is already late.
         self.expire(now);
+        self.settle_aide(now);
         self.report(now);
     }
 
@@ -374,6 +389,7 @@ impl Plan {
             .chain(self.next_look)
             .chain(self.molds_due())
             .chain(stop)
+            .chain(self.aide_due())
             .chain(self.watchdog.map(|(_, due)| due))
             .filter(|due| *due > now)
             .min()
@@ -384,9 +400,24 @@ impl Plan {
         &self.slots
     }
 
+    /// The generation in force, and how many workers are wanted of it.
+    pub fn in_force(&self) -> (u32, usize) {
+        (self.stable, self.target)
+    }
+
     /// The new master started by [`Action::Reexec`], while it lives.
     pub fn upgrade_pid(&self) -> Option<i32> {
         self.upgrade
+    }
+
+    /// How many workers are wanted.
+    pub fn wanted(&self) -> usize {
+        self.target
+    }
+
+    /// Whether the server is on its way out.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
     }
 
     /// Whether the master that started this one has to be watched for.

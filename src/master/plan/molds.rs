@@ -210,6 +210,7 @@ impl Plan {
         let ordered: Vec<usize> = ordered.map(|worker| worker.slot).collect();
         for slot in ordered {
             let Some(worker) = self.slots.remove_slot(slot) else { continue };
+            self.out.push(Action::Vacate { slot, end: worker.stage.end() });
             if matches!(worker.stage, Stage::Booting { .. }) && generation == self.stable {
                 self.vacancies.push(Vacancy { due: now, failures: worker.failures });
             }

@@ -102,6 +102,8 @@ pub enum Note {
     UpgradeEnded { pid: i32, ended: Ended },
     /// The old master is gone.
     Promoted,
+    /// The status process ended without being told to.
+    AideDied { pid: i32, ended: Ended },
     /// The end.
     ShuttingDown { code: i32 },
 }
@@ -131,7 +133,8 @@ impl Note {
             Note::SignalIgnored(..)
             | Note::BackingOff { .. }
             | Note::MoldBackingOff { .. }
-            | Note::Outlived { .. } => Level::Warn,
+            | Note::Outlived { .. }
+            | Note::AideDied { .. } => Level::Warn,
             Note::ShuttingDown { code } if *code != 0 => Level::Error,
             _ => Level::Info,
         }
@@ -173,6 +176,7 @@ impl fmt::Display for Note {
                 write!(out, "Forked worker (pid:{pid}) into slot {slot}, generation {generation}")
             }
             Note::Wanted { before, now } => write!(out, "Number of workers changed from {before} to {now}"),
+            Note::AideDied { pid, ended } => write!(out, "Status process (pid:{pid}) {ended}"),
             Note::Foreign { pid } => write!(out, "Reaped foreign process (pid:{pid})"),
             Note::Retiring { pid, reason } => write!(out, "Retiring worker (pid:{pid}): {reason}"),
             Note::Replacing { pid, reason } => write!(out, "Replacing worker (pid:{pid}): {reason}"),

@@ -126,6 +126,7 @@ impl Plan {
         self.mold_retry = Retry::default();
         self.reloading = Reloading::Rolling;
         self.out.push(Action::Adopt);
+        self.renew_aide();
         self.log(Note::ReloadAdopted { generation });
         self.want(policy.workers);
         if again {

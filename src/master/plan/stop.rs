@@ -35,6 +35,11 @@ impl Stopping {
         self.deadline
     }
 
+    /// Whether the master has been told to end.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// When the master ends whether its workers are gone or not.
     pub(super) fn give_up_at(&self) -> Moment {
         self.deadline + UNKILLABLE
@@ -123,6 +128,7 @@ impl Plan {
         };
         stopping.done = true;
         self.kill_molds();
+        self.renew_aide();
         self.log(Note::ShuttingDown { code });
         self.out.push(Action::Exit(code));
     }
