@@ -23,9 +23,10 @@ use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::observer::{Observed, Observer};
+use super::parked::PyReply;
 use super::start_response::{Starter, StarterType};
 use super::support::{self, Support};
-use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
+use crate::door::{App, AppSpec, Exchange, Flow, Sink, Step};
 use crate::log;
 
 /// Blocks from this size on are handed over with the interpreter given back.
@@ -59,7 +60,7 @@ pub(super) struct Pool {
 pub(super) struct Running {
     /// From the beginning until the reply is over or parked.
     environs: Option<Box<Environs>>,
-    shared: Box<Shared>,
+    pub(super) shared: Box<Shared>,
     /// The pair that is called, or that nobody kept of the exchange before.
     starter: Option<Starter>,
     environ: Option<Owned>,
@@ -73,7 +74,7 @@ pub(super) struct Running {
 }
 
 /// How far `drive` came.
-enum Driven {
+pub(super) enum Driven {
     Done,
     Parked,
     Failed,
@@ -102,7 +103,7 @@ impl Inner {
         running
     }
 
-    fn give_back(&self, mut running: Box<Running>) {
+    pub(super) fn give_back(&self, mut running: Box<Running>) {
         let environs = running.environs.take();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         pool.environs.extend(environs);
@@ -146,7 +147,7 @@ impl App for PyApp {
                     running.shared.shut(py);
                     running.name(exchange);
                     self.0.lighten(&mut running);
-                    Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
+                    Step::Parked(Box::new(PyReply::new(running, Arc::clone(&self.0))))
                 }
             }
         })
@@ -267,7 +268,7 @@ impl Running {
     }
 
     /// Moves blocks from the source to the sink until one of them has enough.
-    fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
+    pub(super) fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
         match self.pump(py) {
             Ok(driven) => driven,
             Err(error) => self.failed(py, inner, &error),
@@ -354,7 +355,7 @@ impl Running {
     }
 
     /// Ends the exchange: closes the iterable and cuts everything off.
-    fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
+    pub(super) fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
         self.pending = None;
         let source = std::mem::replace(&mut self.source, Source::None);
         if let Some(iterable) = self.iterable.take()

@@ -22,6 +22,7 @@ mod logger;
 mod module;
 mod object;
 mod observer;
+mod parked;
 mod program;
 mod runtime;
 mod start_response;
