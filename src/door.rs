@@ -68,8 +68,13 @@ pub trait Configures: Send + Sync {
     fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
 }
 
-/// The interpreter as a worker sees it, and everybody together.
-pub trait Runtime: Forks + Configures {
+/// Everything at once, for those who bring the rooms together.
+pub trait Interpreter: Runtime + Configures {}
+
+impl<T: Runtime + Configures> Interpreter for T {}
+
+/// The interpreter as a worker sees it.
+pub trait Runtime: Forks {
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// As `load`, in a process whose children are to share what it loads: the garbage collector
@@ -321,6 +326,9 @@ pub struct Exchange<'a> {
     pub number: u64,
     /// Index of the thread that runs it.
     pub thread: usize,
+    /// A word the application side keeps on the connection from one request to the next. The
+    /// server sets it to 0 at first, and whenever the field lines are not those of the request before.
+    pub memo: &'a mut u64,
 }
 
 /// A complete, decoded request body.

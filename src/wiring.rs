@@ -2,31 +2,31 @@
 //!
 //! No policy, no effects but for looking up users, and random numbers for jitter.
 
+mod lives;
+
 use std::ffi::OsString;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cli::Invocation;
+use crate::config::Config;
 use crate::config::raw::Raw;
 use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
-use crate::config::{Config, exit};
-use crate::door::{App, AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Program, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log;
-use crate::master::settings::{Bind, Hook, Preload, Preloaded, Reexec, StatusLife, WorkerLife};
-use crate::master::{MasterSettings, Seat};
-use crate::metrics::seat::Desk;
-use crate::status;
+use crate::master::MasterSettings;
+use crate::master::settings::{Bind, Hook, Reexec, StatusLife};
 use crate::system::user;
+use crate::worker::WorkerSettings;
 use crate::worker::settings::{Forwarding, Said};
-use crate::worker::{self, WorkerSettings};
+use lives::{Recruit, life, preload, status_life};
 
 /// Loggers that write what we write.
 const DEFAULT_LOGGERS: [&str; 3] = ["gunicorn.glogging.Logger", "_rwsgi.logger.Logger", "simple"];
@@ -38,7 +38,7 @@ pub struct Started {
     /// The launcher, if there was one.
     pub executable: Option<PathBuf>,
     /// The interpreter.
-    pub runtime: Arc<dyn Runtime>,
+    pub runtime: Arc<dyn Interpreter>,
     /// The program that asked to be served, if it was not the operator.
     pub program: Option<Program>,
 }
@@ -131,76 +131,6 @@ pub fn master(
     })
 }
 
-/// A worker's life under this configuration.
-fn life(recruit: Recruit, surroundings: Surroundings) -> WorkerLife {
-    WorkerLife(Rc::new(move |seat| match surroundings.enter() {
-        Ok(()) => recruit.work(seat, None),
-        Err(error) => {
-            tracing::error!("Worker failed to boot: {error}");
-            i32::from(exit::BOOT)
-        }
-    }))
-}
-
-/// The same where the application is loaded, and the surroundings are entered, before the fork.
-fn preload(recruit: Recruit, surroundings: Surroundings) -> Preload {
-    Preload(Rc::new(move || {
-        surroundings.enter().map_err(|error| {
-            tracing::error!("Mold failed to boot: {error}");
-            i32::from(exit::BOOT)
-        })?;
-        let app = worker::preload(&recruit.settings, &*recruit.runtime)?;
-        let worker = recruit.clone();
-        let (woken, finish) = (Arc::clone(&recruit.runtime), Arc::clone(&recruit.runtime));
-        Ok(Preloaded {
-            worker: WorkerLife(Rc::new(move |seat| worker.work(seat, Some(Arc::clone(&app))))),
-            // A handler that wants the process to end is not asked: its workers' master decides.
-            woken: Hook(Rc::new(move || {
-                let _ = woken.check_signals();
-            })),
-            finish: Hook(Rc::new(move || finish.finish())),
-        })
-    }))
-}
-
-/// A worker yet to be born.
-#[derive(Clone)]
-struct Recruit {
-    settings: WorkerSettings,
-    max_requests: Option<u64>,
-    jitter: u64,
-    runtime: Arc<dyn Runtime>,
-}
-
-impl Recruit {
-    fn of(config: &Config, started: &Started, hooks: Option<Arc<dyn Hooks>>) -> Result<Self, String> {
-        Ok(Recruit {
-            settings: WorkerSettings { hooks, ..worker(config, started)? },
-            max_requests: config.max_requests,
-            jitter: config.max_requests_jitter,
-            runtime: Arc::clone(&started.runtime),
-        })
-    }
-
-    fn work(&self, seat: Seat, app: Option<Arc<dyn App>>) -> i32 {
-        let mut settings = self.settings.clone();
-        settings.max_requests = self.max_requests.map(|most| most + random_below(self.jitter + 1));
-        worker::run(seat, settings, Arc::clone(&self.runtime), app)
-    }
-}
-
-/// The status process's life under this configuration.
-fn status_life(config: &Config, started: &Started) -> impl Fn(Desk) -> i32 + use<> {
-    let surroundings = Surroundings::of(config, started);
-    move |desk| {
-        if let Err(error) = surroundings.enter() {
-            tracing::error!("Status process failed to boot: {error}");
-            return i32::from(exit::BOOT);
-        }
-        status::run(desk)
-    }
-}
-
 /// The operator's hooks; none where none is set.
 fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, String> {
     if config.hooks.is_empty() {
@@ -243,7 +173,7 @@ pub struct Surroundings {
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
     logger: Option<Arc<LoggerSpec>>,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<dyn Interpreter>,
 }
 
 impl Surroundings {
@@ -444,9 +374,4 @@ fn addresses(networks: &Networks) -> Result<AddrSet, String> {
         }
     };
     AddrSet::parse(&text).map_err(|error| error.to_string())
-}
-
-/// A number from 0 to below `bound`, different in each worker.
-fn random_below(bound: u64) -> u64 {
-    RandomState::new().hash_one(std::process::id()) % bound.max(1)
 }

@@ -9,7 +9,6 @@
 //! 2. The pool's lock is never held while Python code can run.
 //! 3. No Python exception is pending between two calls from the worker.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
@@ -19,13 +18,15 @@ use pyo3::prelude::*;
 use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
+use super::file_region;
 use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::observer::{Observed, Observer};
-use super::start_response::{StarterType, retire};
+use super::parked::PyReply;
+use super::start_response::{Starter, StarterType};
 use super::support::{self, Support};
-use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
+use crate::door::{App, AppSpec, Exchange, Flow, Sink, Step};
 use crate::log;
 
 /// Blocks from this size on are handed over with the interpreter given back.
@@ -42,15 +43,26 @@ pub(super) struct Inner {
     pub(super) starter: StarterType,
     pub(super) spec: AppSpec,
     pub(super) observer: Option<Observer>,
-    #[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
-    pub(super) pool: Mutex<Vec<Box<Running>>>,
+    pub(super) pool: Mutex<Pool>,
+}
+
+/// What exchanges leave for those that follow.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
+pub(super) struct Pool {
+    running: Vec<Box<Running>>,
+    /// As many as were ever needed at once, which is one for each thread: a reply that is parked
+    /// needs none, and there may be thousands of them.
+    environs: Vec<Box<Environs>>,
 }
 
 /// One exchange's state; pooled, because its buffers and caches are worth keeping.
 pub(super) struct Running {
-    environs: Environs,
-    shared: Box<Shared>,
-    starter: Option<Owned>,
+    /// From the beginning until the reply is over or parked.
+    environs: Option<Box<Environs>>,
+    pub(super) shared: Box<Shared>,
+    /// The pair that is called, or that nobody kept of the exchange before.
+    starter: Option<Starter>,
     environ: Option<Owned>,
     iterable: Option<Owned>,
     source: Source,
@@ -62,7 +74,7 @@ pub(super) struct Running {
 }
 
 /// How far `drive` came.
-enum Driven {
+pub(super) enum Driven {
     Done,
     Parked,
     Failed,
@@ -70,10 +82,13 @@ enum Driven {
 
 impl Inner {
     fn take(&self) -> Box<Running> {
-        let pooled = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.unwrap_or_else(|| {
+        let (pooled, environs) = {
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            (pool.running.pop(), pool.environs.pop())
+        };
+        let mut running = pooled.unwrap_or_else(|| {
             Box::new(Running {
-                environs: Environs::new(),
+                environs: None,
                 shared: Box::new(Shared::new()),
                 starter: None,
                 environ: None,
@@ -83,11 +98,22 @@ impl Inner {
                 observed: None,
                 request: String::new(),
             })
-        })
+        });
+        running.environs = environs;
+        running
     }
 
-    fn give_back(&self, running: Box<Running>) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+    pub(super) fn give_back(&self, mut running: Box<Running>) {
+        let environs = running.environs.take();
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.environs.extend(environs);
+        pool.running.push(running);
+    }
+
+    /// Takes from an exchange what it does not need while it is parked.
+    fn lighten(&self, running: &mut Running) {
+        let environs = running.environs.take();
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).environs.extend(environs);
     }
 }
 
@@ -120,7 +146,8 @@ impl App for PyApp {
                 Driven::Parked => {
                     running.shared.shut(py);
                     running.name(exchange);
-                    Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
+                    self.0.lighten(&mut running);
+                    Step::Parked(Box::new(PyReply::new(running, Arc::clone(&self.0))))
                 }
             }
         })
@@ -147,13 +174,17 @@ impl PyApp {
             let observed = observer.begin(py, exchange);
             running.observed = Some(observed.inspect_err(|_| running.name(exchange))?);
         }
-        let built = running.environs.build(py, &inner.constants, &inner.support, exchange);
+        let environs = running.environs.get_or_insert_with(|| Box::new(Environs::new()));
+        let built = environs.build(py, &inner.constants, &inner.support, exchange);
         let environ = built.inspect_err(|_| running.name(exchange))?;
         if let (Some(observer), Some(observed)) = (&inner.observer, &mut running.observed) {
             observer.built(py, observed, &environ).inspect_err(|_| running.name(exchange))?;
         }
-        // SAFETY: `shared` is boxed in `running`, which `finish` cuts the starter off from.
-        let starter = unsafe { inner.starter.make(py, &running.shared)? };
+        let starter = match running.starter.take() {
+            Some(starter) => starter,
+            // SAFETY: `shared` is boxed in `running`, and `finish` releases the starter.
+            None => unsafe { inner.starter.make(py, &running.shared)? },
+        };
         if !inner.spec.log_environ.is_empty() {
             running.environ = Some(environ.another(py));
         }
@@ -209,7 +240,7 @@ impl Running {
     /// Hands a wrapped regular file to the sink, or falls back to reading it.
     fn send_file(&mut self, py: Python<'_>, inner: &Inner, wrapper: &Owned) -> PyResult<Source> {
         let region = match inner.spec.sendfile && self.shared.started.get() {
-            true => file_region(py, &inner.support, wrapper)?,
+            true => file_region::find(py, &inner.support, wrapper)?,
             false => None,
         };
         let Some((file, offset, len)) = region else {
@@ -237,7 +268,7 @@ impl Running {
     }
 
     /// Moves blocks from the source to the sink until one of them has enough.
-    fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
+    pub(super) fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
         match self.pump(py) {
             Ok(driven) => driven,
             Err(error) => self.failed(py, inner, &error),
@@ -262,9 +293,11 @@ impl Running {
             let bytes = &block.bytes()[offset..];
             let flow = self.shared.with_sink(py, |sink| {
                 self.shared.send_head(sink, length)?;
-                Ok::<_, PyErr>(match coalesce {
-                    true if bytes.len() < LARGE => sink.block(bytes, false),
-                    _ => py.detach(|| sink.block(bytes, !coalesce)),
+                // A write never waits. For a small one the interpreter is not given back: taking it
+                // again costs more, and with busy threads beside it, a whole switch interval.
+                Ok::<_, PyErr>(match bytes.len() < LARGE {
+                    true => sink.block(bytes, !coalesce),
+                    false => py.detach(|| sink.block(bytes, !coalesce)),
                 })
             });
             match flow.unwrap_or(Ok(Flow::Gone))? {
@@ -297,7 +330,7 @@ impl Running {
         let ended = self.shared.with_sink(py, |sink| {
             self.shared.send_head(sink, Some(0))?;
             if lazily {
-                py.detach(|| sink.end());
+                sink.end();
             }
             Ok::<_, PyErr>(())
         });
@@ -322,7 +355,7 @@ impl Running {
     }
 
     /// Ends the exchange: closes the iterable and cuts everything off.
-    fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
+    pub(super) fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
         self.pending = None;
         let source = std::mem::replace(&mut self.source, Source::None);
         if let Some(iterable) = self.iterable.take()
@@ -337,9 +370,7 @@ impl Running {
             let values = logged(py, inner, &environ);
             let _ = self.shared.with_sink(py, |sink| sink.logged_environ(values));
         }
-        if let Some(starter) = self.starter.take() {
-            retire(py, &starter);
-        }
+        self.starter = self.starter.take().and_then(|starter| starter.release(py));
         self.shared.reset(py);
         inner.support.flush_errors(py);
     }
@@ -369,80 +400,4 @@ fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>>
         errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     inner.spec.log_environ.iter().map(text).collect()
-}
-
-/// Descriptor (our own), offset and length of what is left of a wrapped regular file.
-fn file_region(py: Python<'_>, support: &Support, wrapper: &Owned) -> PyResult<Option<(OwnedFd, u64, u64)>> {
-    let region = support.file_region.bind(py).call1((wrapper.bind(py),))?;
-    if region.is_none() {
-        return Ok(None);
-    }
-    let (fd, offset): (i32, u64) = region.extract()?;
-    if fd < 0 {
-        return Ok(None);
-    }
-    // SAFETY: the wrapped file, held by `wrapper`, keeps the descriptor open while it is borrowed.
-    let file = match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
-        Ok(fd) => std::fs::File::from(fd),
-        Err(_) => return Ok(None),
-    };
-    match file.metadata() {
-        Ok(facts) if facts.is_file() => {
-            Ok(Some((OwnedFd::from(file), offset, facts.len().saturating_sub(offset))))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// A reply that waits for its client.
-struct PyReply {
-    running: Option<Box<Running>>,
-    inner: Arc<Inner>,
-}
-
-impl PyReply {
-    fn end(&mut self, py: Python<'_>, driven: &Driven) {
-        if let Some(mut running) = self.running.take() {
-            running.finish(py, &self.inner, driven);
-            self.inner.give_back(running);
-        }
-    }
-}
-
-impl Reply for PyReply {
-    fn resume(&mut self, thread: usize, out: &mut dyn Sink) -> Resumed {
-        Python::attach(|py| {
-            let _inside = Inside::enter(py, thread);
-            let Some(running) = &mut self.running else { return Resumed::Done };
-            // SAFETY: as in `PyApp::call`.
-            unsafe { running.shared.open(out) };
-            let driven = running.drive(py, &self.inner);
-            match driven {
-                Driven::Parked => {
-                    running.shared.shut(py);
-                    Resumed::Parked
-                }
-                Driven::Done => {
-                    self.end(py, &driven);
-                    Resumed::Done
-                }
-                Driven::Failed => {
-                    self.end(py, &driven);
-                    Resumed::Failed
-                }
-            }
-        })
-    }
-
-    fn abandon(mut self: Box<Self>) {
-        Python::attach(|py| self.end(py, &Driven::Parked));
-    }
-}
-
-impl Drop for PyReply {
-    fn drop(&mut self) {
-        if self.running.is_some() {
-            Python::attach(|py| self.end(py, &Driven::Parked));
-        }
-    }
 }

@@ -215,6 +215,9 @@ impl<'a> Hand<'a> {
         conn.requests += 1;
         conn.body_began = self.stamp.now_ms;
         let head = conn.http.head();
+        if !head.same_fields {
+            conn.memo = 0;
+        }
         if head.expects_continue && !more {
             conn.output.lend(&mut self.spare);
             conn.output.buffer().extend_from_slice(CONTINUE);
@@ -234,8 +237,7 @@ impl<'a> Hand<'a> {
         };
         let kept = conn.body.push(piece, expected, settings.spool_threshold, &self.context.spool);
         kept.map_err(|error| {
-            tracing::error!("Cannot keep a request body from {}: {error}", conn.peer_name());
-            refuse::with_page(self, conn, 507, "The server cannot store the request body");
+            refuse::no_room(self, conn, &error);
             Turn::Again
         })
     }

@@ -36,6 +36,7 @@ pub use notes::{Ended, Level, Note};
 use reload::Reloading;
 use staffing::Vacancy;
 use stop::Stopping;
+pub use watch::{Load, RunningRequest};
 
 use super::slots::{Reason, Slots, Stage};
 use crate::metrics::ledger::End;
@@ -109,32 +110,6 @@ pub enum Event {
     ParentGone,
     /// Time has passed.
     Tick,
-}
-
-/// What one worker is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Load {
-    /// Which worker.
-    pub slot: usize,
-    /// How many requests it can run at a time.
-    pub threads: usize,
-    /// Resident bytes; 0: not known.
-    pub resident: u64,
-    /// The requests it runs.
-    pub running: Vec<RunningRequest>,
-}
-
-/// One request inside the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunningRequest {
-    /// The thread.
-    pub thread: usize,
-    /// Which request of that thread.
-    pub sequence: u64,
-    /// When it last got on.
-    pub progress: Moment,
-    /// No deadline applies.
-    pub exempt: bool,
 }
 
 /// Something to be done.

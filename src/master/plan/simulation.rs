@@ -4,11 +4,13 @@
 //! arrive at random, the clock jumps. After every step the invariants are checked. The seed of
 //! a failure is printed; `RWSGI_SEED=n` replays it.
 
+mod molds;
+
 use std::collections::HashMap;
 
-use super::molds::MoldStage;
 use super::*;
 use crate::master::slots::Worker;
+use molds::{Caster, is_ready};
 
 /// Splitmix64: one line, and good enough to choose with.
 struct Chance(u64);
@@ -39,15 +41,6 @@ struct Process {
     /// Told to go, and when it will be gone; `None`: it ignores TERM.
     told: bool,
     running: Option<RunningRequest>,
-}
-
-/// A pretended mold.
-#[derive(Debug, Clone, Default)]
-struct Caster {
-    generation: u32,
-    ready: bool,
-    told: bool,
-    orders: Vec<usize>,
 }
 
 struct World {
@@ -128,42 +121,25 @@ impl World {
         self.plan.slots().iter().filter(|w| w.is_serving()).filter_map(|w| w.pid).collect()
     }
 
+    fn fork(&mut self, slot: usize, generation: u32) -> Event {
+        self.next_pid += 1;
+        let process = Process { slot, generation, serving: false, told: false, running: None };
+        self.processes.insert(self.next_pid, process);
+        Event::Spawned { slot, pid: self.next_pid }
+    }
+
     fn perform(&mut self, action: &Action) {
         match action {
-            Action::Spawn { slot, generation } if self.plan.boot_policy(*generation).preload => {
-                let mut molds = self.molds.values_mut();
-                let mold = molds.find(|mold| mold.generation == *generation && mold.ready && !mold.told);
-                mold.expect("ordered from nobody").orders.push(*slot);
+            Action::Spawn { generation, .. } if self.plan.boot_policy(*generation).preload => {
+                self.mold(action)
             }
-            Action::ForkMold { generation } if self.chance.one_in(20) => {
-                self.queue.push(Event::MoldFailed { generation: *generation });
-            }
-            Action::ForkMold { generation } => {
-                self.next_pid += 1;
-                let mold = Caster { generation: *generation, ..Caster::default() };
-                self.molds.insert(self.next_pid, mold);
-                self.queue.push(Event::MoldForked { generation: *generation, pid: self.next_pid });
-            }
-            Action::EndMold { pid } => {
-                if let Some(mold) = self.molds.get_mut(pid) {
-                    assert!(mold.orders.is_empty(), "told to end while workers are on order");
-                    mold.told = true;
-                }
-            }
+            Action::ForkMold { .. } | Action::EndMold { .. } => self.mold(action),
             Action::Spawn { slot, .. } if self.chance.one_in(40) => {
                 self.queue.push(Event::SpawnFailed { slot: *slot });
             }
             Action::Spawn { slot, generation } => {
-                self.next_pid += 1;
-                let process = Process {
-                    slot: *slot,
-                    generation: *generation,
-                    serving: false,
-                    told: false,
-                    running: None,
-                };
-                self.processes.insert(self.next_pid, process);
-                self.queue.push(Event::Spawned { slot: *slot, pid: self.next_pid });
+                let spawned = self.fork(*slot, *generation);
+                self.queue.push(spawned);
             }
             Action::SpawnStatus => {
                 assert_eq!(self.aide, None, "two status processes");
@@ -249,14 +225,7 @@ impl World {
                 _ => {}
             }
         }
-        let mut molds: Vec<u32> = plan.molds.iter().map(|mold| mold.generation).collect();
-        molds.dedup();
-        assert_eq!(molds.len(), plan.molds.len(), "two molds of a generation");
-        let unpaid = |worker: &&Worker| worker.pid.is_none() && self.queue.is_empty();
-        for worker in plan.slots.iter().filter(unpaid) {
-            let has_mold = plan.molds.iter().any(|mold| mold.generation == worker.generation);
-            assert!(has_mold, "a worker that nobody will fork");
-        }
+        self.check_molds();
         if plan.stopping.is_none() && staff == 0 && plan.target > 0 && self.queue.is_empty() {
             let waits = plan.vacancies.iter().any(|vacancy| vacancy.due > self.now);
             let mold = plan.molds.iter().any(|mold| mold.generation == plan.stable && !is_ready(mold));
@@ -330,37 +299,6 @@ impl World {
         self.step(event);
     }
 
-    /// A mold's turn.
-    fn cast(&mut self, pid: i32) {
-        let (dies, silent, fails) = (self.chance.one_in(20), self.chance.one_in(4), self.chance.one_in(10));
-        let Some(mold) = self.molds.get_mut(&pid) else { return };
-        let generation = mold.generation;
-        let ended = match () {
-            () if mold.told => Some(Ended::Code(0)),
-            () if !mold.ready && self.broken.contains(&generation) => Some(Ended::Code(4)),
-            () if dies => Some(Ended::Signal(9)),
-            () => None,
-        };
-        if let Some(ended) = ended {
-            self.molds.remove(&pid);
-            return self.step(Event::Exited { pid, ended });
-        }
-        if silent {
-            return;
-        }
-        if !std::mem::replace(&mut mold.ready, true) {
-            return self.step(Event::MoldReady { generation });
-        }
-        let Some(slot) = mold.orders.pop() else { return };
-        if fails {
-            return self.step(Event::SpawnFailed { slot });
-        }
-        self.next_pid += 1;
-        let process = Process { slot, generation, serving: false, told: false, running: None };
-        self.processes.insert(self.next_pid, process);
-        self.step(Event::Spawned { slot, pid: self.next_pid });
-    }
-
     fn signal(&mut self) {
         use Signal::*;
         let signal = match self.chance.below(200) {
@@ -393,10 +331,6 @@ impl World {
         loads.sort_by_key(|load| load.slot);
         loads
     }
-}
-
-fn is_ready(mold: &Mold) -> bool {
-    matches!(mold.stage, MoldStage::Ready { .. })
 }
 
 fn run(seed: u64, steps: usize) {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Ended, Load, Note, Plan, RunningRequest};
+use super::{Action, Ended, Note, Plan};
 use crate::master::slots::{Overdue, Reason, Stage, Worker};
 use crate::system::clock::Moment;
 use crate::system::signals::Signal;
@@ -15,6 +15,32 @@ use crate::system::signals::Signal;
 const OFTEN: Duration = Duration::from_secs(1);
 /// Looks are at least this far apart.
 const SELDOM: Duration = Duration::from_millis(50);
+
+/// What one worker is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Which worker.
+    pub slot: usize,
+    /// How many requests it can run at a time.
+    pub threads: usize,
+    /// Resident bytes; 0: not known.
+    pub resident: u64,
+    /// The requests it runs.
+    pub running: Vec<RunningRequest>,
+}
+
+/// One request inside the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningRequest {
+    /// The thread.
+    pub thread: usize,
+    /// Which request of that thread.
+    pub sequence: u64,
+    /// When it last got on.
+    pub progress: Moment,
+    /// No deadline applies.
+    pub exempt: bool,
+}
 
 impl Plan {
     /// Ends what is past its deadline.
