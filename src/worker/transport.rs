@@ -64,6 +64,15 @@ impl Stream {
         }
     }
 
+    /// Whether something (or the end) is there to be read; takes nothing.
+    pub fn has_input(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        !matches!(
+            socket2::SockRef::from(self).peek(&mut byte),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock
+        )
+    }
+
     /// Sends no more: the peer reads the end after what was written.
     pub fn finish(&self) -> io::Result<()> {
         match self {
