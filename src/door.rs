@@ -34,6 +34,11 @@ pub trait Forks: Send + Sync {
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
+    /// Right before a fork whose child is to share what was [preloaded](Runtime::preload): it is put
+    /// out of the garbage collector's reach.
+    fn freeze(&self);
+    /// In such a child: the garbage collector looks after what is made from now on.
+    fn resume_collecting(&self);
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
     fn released(&self, work: &mut (dyn FnMut() + Send));
 }
@@ -63,10 +68,18 @@ pub trait Configures: Send + Sync {
     fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
 }
 
-/// The interpreter as a worker sees it, and everybody together.
-pub trait Runtime: Forks + Configures {
+/// Everything at once, for those who bring the rooms together.
+pub trait Interpreter: Runtime + Configures {}
+
+impl<T: Runtime + Configures> Interpreter for T {}
+
+/// The interpreter as a worker sees it.
+pub trait Runtime: Forks {
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// As `load`, in a process whose children are to share what it loads: the garbage collector
+    /// rests, because it writes to every object it looks at.
+    fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;

@@ -2,31 +2,31 @@
 //!
 //! No policy, no effects but for looking up users, and random numbers for jitter.
 
+mod lives;
+
 use std::ffi::OsString;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cli::Invocation;
+use crate::config::Config;
 use crate::config::raw::Raw;
 use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
 };
-use crate::config::{Config, exit};
-use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Program, Runtime, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Program, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log;
-use crate::master::settings::{Bind, Hook, Reexec, StatusLife, WorkerLife};
-use crate::master::{MasterSettings, Seat};
-use crate::metrics::seat::Desk;
-use crate::status;
+use crate::master::MasterSettings;
+use crate::master::settings::{Bind, Hook, Reexec, StatusLife};
 use crate::system::user;
+use crate::worker::WorkerSettings;
 use crate::worker::settings::{Forwarding, Said};
-use crate::worker::{self, WorkerSettings};
+use lives::{Recruit, life, preload, status_life};
 
 /// Loggers that write what we write.
 const DEFAULT_LOGGERS: [&str; 3] = ["gunicorn.glogging.Logger", "_rwsgi.logger.Logger", "simple"];
@@ -38,7 +38,7 @@ pub struct Started {
     /// The launcher, if there was one.
     pub executable: Option<PathBuf>,
     /// The interpreter.
-    pub runtime: Arc<dyn Runtime>,
+    pub runtime: Arc<dyn Interpreter>,
     /// The program that asked to be served, if it was not the operator.
     pub program: Option<Program>,
 }
@@ -91,8 +91,10 @@ pub fn master(
 ) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
     let hooks = hooks(config, started)?;
+    let recruit = Recruit::of(config, started, hooks.clone())?;
     Ok(MasterSettings {
-        worker: WorkerLife(Rc::new(life(config, started, surroundings.clone(), hooks.clone())?)),
+        worker: life(recruit.clone(), surroundings.clone()),
+        preload: config.preload_app.then(|| preload(recruit, surroundings.clone())),
         status: StatusLife(Rc::new(status_life(config, started))),
         status_binds: config.status_bind.iter().map(bind).collect(),
         hooks,
@@ -127,39 +129,6 @@ pub fn master(
             }
         })),
     })
-}
-
-/// A worker's life under this configuration.
-fn life(
-    config: &Config,
-    started: &Started,
-    surroundings: Surroundings,
-    hooks: Option<Arc<dyn Hooks>>,
-) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
-    let worker = WorkerSettings { hooks, ..worker(config, started)? };
-    let (most, jitter) = (config.max_requests, config.max_requests_jitter);
-    let runtime = Arc::clone(&started.runtime);
-    Ok(move |seat| {
-        if let Err(error) = surroundings.enter() {
-            tracing::error!("Worker failed to boot: {error}");
-            return i32::from(exit::BOOT);
-        }
-        let mut settings = worker.clone();
-        settings.max_requests = most.map(|most| most + random_below(jitter + 1));
-        worker::run(seat, settings, Arc::clone(&runtime))
-    })
-}
-
-/// The status process's life under this configuration.
-fn status_life(config: &Config, started: &Started) -> impl Fn(Desk) -> i32 + use<> {
-    let surroundings = Surroundings::of(config, started);
-    move |desk| {
-        if let Err(error) = surroundings.enter() {
-            tracing::error!("Status process failed to boot: {error}");
-            return i32::from(exit::BOOT);
-        }
-        status::run(desk)
-    }
 }
 
 /// The operator's hooks; none where none is set.
@@ -204,7 +173,7 @@ pub struct Surroundings {
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
     logger: Option<Arc<LoggerSpec>>,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<dyn Interpreter>,
 }
 
 impl Surroundings {
@@ -405,9 +374,4 @@ fn addresses(networks: &Networks) -> Result<AddrSet, String> {
         }
     };
     AddrSet::parse(&text).map_err(|error| error.to_string())
-}
-
-/// A number from 0 to below `bound`, different in each worker.
-fn random_below(bound: u64) -> u64 {
-    RandomState::new().hash_one(std::process::id()) % bound.max(1)
 }

@@ -3,13 +3,14 @@
 //!
 //! Must not know: Python, connections.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use rwsgi_core::config::ConfigError;
 use rwsgi_core::config::raw::Object;
 use rwsgi_core::config::sources::Variables;
 use rwsgi_core::config::types::GunicornModule;
+use rwsgi_core::config::{ConfigError, Origin};
 use rwsgi_core::door::{
     App, AppSpec, Configures, Exchange, Forks, HookSpec, Hooks, LoadFailure, LoggerSpec, Runtime, Sink, Step,
     WrongHook,
@@ -23,23 +24,24 @@ impl Forks for Fake {
     fn before_fork(&self) {}
     fn after_fork_parent(&self) {}
     fn after_fork_child(&self) {}
+    fn freeze(&self) {}
+    fn resume_collecting(&self) {}
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
 }
 
-/// There is no Python to configure anything with: nothing is read, nothing is run.
 impl Configures for Fake {
     fn set_env(&self, _: &str, _: Option<&str>) {}
-    fn read_configuration(&self, _: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
-        Ok(Variables::default())
+    fn read_configuration(&self, name: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
+        Err(ConfigError::general(Origin::Default, format!("there is no Python here to run {name}")))
     }
     fn provide_gunicorn(&self, _: GunicornModule) {}
     fn hooks(&self, _: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
-        Err(WrongHook { name: String::new(), problem: "hooks need Python".to_owned() })
+        Err(WrongHook { name: String::new(), problem: "there is no Python here".to_owned() })
     }
     fn settings_of(&self, _: &Object, _: bool) -> Result<Variables, ConfigError> {
-        Ok(Variables::default())
+        Err(ConfigError::general(Origin::Default, "there is no Python here"))
     }
     fn run_script(&self, _: &str, _: &[String]) -> i32 {
         1
@@ -53,6 +55,9 @@ impl Runtime for Fake {
     fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         let (small, large) = (vec![b'x'; 10 << 10], vec![b'x'; 1 << 20]);
         Ok(Arc::new(FakeApp { small, large }))
+    }
+    fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
+        self.load(spec)
     }
     fn check_signals(&self) -> bool {
         false
@@ -68,6 +73,11 @@ impl Runtime for Fake {
         false
     }
     fn finish(&self) {}
+}
+
+thread_local! {
+    /// Reused, as Python's side does it.
+    static HEAD: RefCell<ResponseHead> = RefCell::new(ResponseHead::new());
 }
 
 /// Answers the plain workloads of the comparison.
@@ -88,10 +98,11 @@ impl FakeApp {
             }
             _ => b"Hello, world!\n",
         };
-        let mut head = ResponseHead::new();
-        head.start(b"200 OK")?;
-        head.field(b"Content-Type", b"text/plain")?;
-        out.head(&head, Some(body.len() as u64))?;
+        HEAD.with_borrow_mut(|head| {
+            head.start(b"200 OK")?;
+            head.field(b"Content-Type", b"text/plain")?;
+            out.head(head, Some(body.len() as u64))
+        })?;
         out.block(body, false);
         Ok(())
     }

@@ -9,7 +9,6 @@
 //! 2. The pool's lock is never held while Python code can run.
 //! 3. No Python exception is pending between two calls from the worker.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
@@ -19,13 +18,15 @@ use pyo3::prelude::*;
 use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
+use super::file_region;
 use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::observer::{Observed, Observer};
+use super::parked::PyReply;
 use super::start_response::{Starter, StarterType};
 use super::support::{self, Support};
-use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
+use crate::door::{App, AppSpec, Exchange, Flow, Sink, Step};
 use crate::log;
 
 /// Blocks from this size on are handed over with the interpreter given back.
@@ -59,7 +60,7 @@ pub(super) struct Pool {
 pub(super) struct Running {
     /// From the beginning until the reply is over or parked.
     environs: Option<Box<Environs>>,
-    shared: Box<Shared>,
+    pub(super) shared: Box<Shared>,
     /// The pair that is called, or that nobody kept of the exchange before.
     starter: Option<Starter>,
     environ: Option<Owned>,
@@ -73,7 +74,7 @@ pub(super) struct Running {
 }
 
 /// How far `drive` came.
-enum Driven {
+pub(super) enum Driven {
     Done,
     Parked,
     Failed,
@@ -102,7 +103,7 @@ impl Inner {
         running
     }
 
-    fn give_back(&self, mut running: Box<Running>) {
+    pub(super) fn give_back(&self, mut running: Box<Running>) {
         let environs = running.environs.take();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         pool.environs.extend(environs);
@@ -146,7 +147,7 @@ impl App for PyApp {
                     running.shared.shut(py);
                     running.name(exchange);
                     self.0.lighten(&mut running);
-                    Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
+                    Step::Parked(Box::new(PyReply::new(running, Arc::clone(&self.0))))
                 }
             }
         })
@@ -239,7 +240,7 @@ impl Running {
     /// Hands a wrapped regular file to the sink, or falls back to reading it.
     fn send_file(&mut self, py: Python<'_>, inner: &Inner, wrapper: &Owned) -> PyResult<Source> {
         let region = match inner.spec.sendfile && self.shared.started.get() {
-            true => file_region(py, &inner.support, wrapper)?,
+            true => file_region::find(py, &inner.support, wrapper)?,
             false => None,
         };
         let Some((file, offset, len)) = region else {
@@ -267,7 +268,7 @@ impl Running {
     }
 
     /// Moves blocks from the source to the sink until one of them has enough.
-    fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
+    pub(super) fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
         match self.pump(py) {
             Ok(driven) => driven,
             Err(error) => self.failed(py, inner, &error),
@@ -354,7 +355,7 @@ impl Running {
     }
 
     /// Ends the exchange: closes the iterable and cuts everything off.
-    fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
+    pub(super) fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
         self.pending = None;
         let source = std::mem::replace(&mut self.source, Source::None);
         if let Some(iterable) = self.iterable.take()
@@ -399,80 +400,4 @@ fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>>
         errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     inner.spec.log_environ.iter().map(text).collect()
-}
-
-/// Descriptor (our own), offset and length of what is left of a wrapped regular file.
-fn file_region(py: Python<'_>, support: &Support, wrapper: &Owned) -> PyResult<Option<(OwnedFd, u64, u64)>> {
-    let region = support.file_region.bind(py).call1((wrapper.bind(py),))?;
-    if region.is_none() {
-        return Ok(None);
-    }
-    let (fd, offset): (i32, u64) = region.extract()?;
-    if fd < 0 {
-        return Ok(None);
-    }
-    // SAFETY: the wrapped file, held by `wrapper`, keeps the descriptor open while it is borrowed.
-    let file = match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
-        Ok(fd) => std::fs::File::from(fd),
-        Err(_) => return Ok(None),
-    };
-    match file.metadata() {
-        Ok(facts) if facts.is_file() => {
-            Ok(Some((OwnedFd::from(file), offset, facts.len().saturating_sub(offset))))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// A reply that waits for its client.
-struct PyReply {
-    running: Option<Box<Running>>,
-    inner: Arc<Inner>,
-}
-
-impl PyReply {
-    fn end(&mut self, py: Python<'_>, driven: &Driven) {
-        if let Some(mut running) = self.running.take() {
-            running.finish(py, &self.inner, driven);
-            self.inner.give_back(running);
-        }
-    }
-}
-
-impl Reply for PyReply {
-    fn resume(&mut self, thread: usize, out: &mut dyn Sink) -> Resumed {
-        Python::attach(|py| {
-            let _inside = Inside::enter(py, thread);
-            let Some(running) = &mut self.running else { return Resumed::Done };
-            // SAFETY: as in `PyApp::call`.
-            unsafe { running.shared.open(out) };
-            let driven = running.drive(py, &self.inner);
-            match driven {
-                Driven::Parked => {
-                    running.shared.shut(py);
-                    Resumed::Parked
-                }
-                Driven::Done => {
-                    self.end(py, &driven);
-                    Resumed::Done
-                }
-                Driven::Failed => {
-                    self.end(py, &driven);
-                    Resumed::Failed
-                }
-            }
-        })
-    }
-
-    fn abandon(mut self: Box<Self>) {
-        Python::attach(|py| self.end(py, &Driven::Parked));
-    }
-}
-
-impl Drop for PyReply {
-    fn drop(&mut self) {
-        if self.running.is_some() {
-            Python::attach(|py| self.end(py, &Driven::Parked));
-        }
-    }
 }

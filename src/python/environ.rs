@@ -320,20 +320,6 @@ fn remote(
     }
 }
 
-impl Ports {
-    fn get(&mut self, py: Python<'_>, port: u16) -> PyResult<&Owned> {
-        let slot = &mut self.0[usize::from(port) % PORTS];
-        if slot.as_ref().is_none_or(|(known, _)| *known != port) {
-            let text = latin1(py, decimal(u64::from(port), &mut [0; 5]))?;
-            *slot = Some((port, text));
-        }
-        match slot {
-            Some((_, text)) => Ok(text),
-            None => Err(pyo3::exceptions::PyRuntimeError::new_err("a port that was just kept is gone")),
-        }
-    }
-}
-
 /// What this server knows of the request beyond what its client said.
 fn marks(
     py: Python<'_>,
@@ -351,6 +337,20 @@ fn marks(
         set(py, dict, &constants.queue_time, &Owned::of(seconds.as_any()))?;
     }
     Ok(())
+}
+
+impl Ports {
+    fn get(&mut self, py: Python<'_>, port: u16) -> PyResult<&Owned> {
+        let slot = &mut self.0[usize::from(port) % PORTS];
+        if slot.as_ref().is_none_or(|(known, _)| *known != port) {
+            let text = latin1(py, decimal(u64::from(port), &mut [0; 5]))?;
+            *slot = Some((port, text));
+        }
+        match slot {
+            Some((_, text)) => Ok(text),
+            None => Err(pyo3::exceptions::PyRuntimeError::new_err("a port that was just kept is gone")),
+        }
+    }
 }
 
 /// `wsgi.input`, and CONTENT_LENGTH where the head does not say it (a chunked body).

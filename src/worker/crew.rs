@@ -16,19 +16,20 @@
 
 mod follow;
 mod lead;
+mod leaving;
 mod state;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use mio::{Events, Poll, Registry, Token, Waker};
 use slab::Slab;
 
 use super::conn::Conn;
 use super::context::Context;
+use super::deadlines::is_idle;
 use super::listeners::{Listeners, Pause};
 use super::tally::Tally;
 use super::threads;
@@ -191,7 +192,9 @@ impl Crew {
     }
 
     fn next_in<'a>(&'a self, mut state: MutexGuard<'a, State>, index: usize) -> Work {
-        let mut surplus = state.followers.is_surplus();
+        // Who has just queued a request has to look whether a thread came out meanwhile: that one
+        // has looked already, and polls.
+        let mut surplus = state.followers.is_surplus() && state.waiting.is_empty();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
                 state.quit = true;
@@ -285,7 +288,7 @@ impl Crew {
 
     /// How many connections are open.
     pub fn open(&self) -> usize {
-        self.state().slots.len()
+        self.state().open()
     }
 
     /// Brings a connection back after its turn. `again`: it wants another one soon.
@@ -327,6 +330,10 @@ impl Crew {
             }
             _ => false,
         };
+        // Whoever is idle can make room for those that wait in the kernel.
+        if is_idle(&conn) {
+            report(state.listeners.resume(Pause::Full, &self.registry));
+        }
         let ready = conn.wants_in && !conn.queued;
         conn.queued |= ready;
         let sooner = state.arm(token, &mut conn);
@@ -353,68 +360,6 @@ impl Crew {
     pub fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!("Cannot wake the polling thread: {error}");
-        }
-    }
-
-    /// Marks a thread's index as free.
-    pub fn dismiss(&self, index: usize) {
-        let mut state = self.state();
-        if let Some(taken) = state.taken.get_mut(index) {
-            *taken = false;
-        }
-        drop(state);
-        self.follow.notify_all();
-    }
-
-    /// The same for a thread that has gone by itself. Between its last look and now it could
-    /// neither be woken nor be replaced: if nobody polls because of that, somebody is hired now.
-    pub fn depart(self: &Arc<Self>, index: usize) {
-        self.dismiss(index);
-        let mut state = self.state();
-        if !state.quit
-            && !state.leading
-            && !state.followers.are_there()
-            && let Some(index) = state.hire()
-        {
-            drop(state);
-            threads::start(self, index);
-        }
-    }
-
-    /// Connections that could be closed without taking anything from anybody, at most `most`.
-    pub fn take_idle(&self, most: usize) -> Vec<(usize, Box<Conn>)> {
-        let mut state = self.state();
-        let idle = state.slots.iter().filter_map(|(token, slot)| match slot {
-            Slot::Here(conn) if super::deadlines::is_idle(conn) => Some(token),
-            _ => None,
-        });
-        let tokens: Vec<usize> = idle.take(most).collect();
-        tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
-    }
-
-    /// Closes every connection that is in its slot, for the end.
-    pub fn close_all(&self) {
-        let conns: Vec<Box<Conn>> = {
-            let mut state = self.state();
-            let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
-            tokens.into_iter().filter_map(|token| state.check_out(token)).collect()
-        };
-        for conn in conns {
-            if conn.reply.ends_by_closing() {
-                conn.stream.abort_on_close();
-            }
-        }
-    }
-
-    /// Waits until the calling thread is the last one, or no longer if the drain is out of time.
-    pub fn wait_for_threads(&self) {
-        let patience = now_ms() + PATIENCE_MS;
-        let mut state = self.state();
-        let until = state.drain_deadline.min(patience).max(now_ms() + 100);
-        self.follow.notify_all();
-        while state.taken.iter().skip(1).any(|taken| *taken) && now_ms() < until {
-            let pause = Duration::from_millis(50);
-            state = self.follow.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
