@@ -3,6 +3,7 @@
 //!
 //! Must not know: Python, connections.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,6 +75,11 @@ impl Runtime for Fake {
     fn finish(&self) {}
 }
 
+thread_local! {
+    /// Reused, as Python's side does it.
+    static HEAD: RefCell<ResponseHead> = RefCell::new(ResponseHead::new());
+}
+
 /// Answers the plain workloads of the comparison.
 struct FakeApp {
     small: Vec<u8>,
@@ -92,10 +98,11 @@ impl FakeApp {
             }
             _ => b"Hello, world!\n",
         };
-        let mut head = ResponseHead::new();
-        head.start(b"200 OK")?;
-        head.field(b"Content-Type", b"text/plain")?;
-        out.head(&head, Some(body.len() as u64))?;
+        HEAD.with_borrow_mut(|head| {
+            head.start(b"200 OK")?;
+            head.field(b"Content-Type", b"text/plain")?;
+            out.head(head, Some(body.len() as u64))
+        })?;
         out.block(body, false);
         Ok(())
     }
