@@ -7,11 +7,10 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::state::Slot;
 use super::{Crew, PATIENCE_MS};
 use crate::system::clock::now_ms;
 use crate::worker::conn::Conn;
-use crate::worker::{deadlines, threads};
+use crate::worker::threads;
 
 impl Crew {
     /// Marks a thread's index as free.
@@ -39,15 +38,11 @@ impl Crew {
         }
     }
 
-    /// Connections that could be closed without taking anything from anybody, at most `most`.
-    pub fn take_idle(&self, most: usize) -> Vec<(usize, Box<Conn>)> {
+    /// Takes the connection that is least missed if it is closed, if there is one.
+    pub fn take_idlest(&self) -> Option<(usize, Box<Conn>)> {
         let mut state = self.state();
-        let idle = state.slots.iter().filter_map(|(token, slot)| match slot {
-            Slot::Here(conn) if deadlines::is_idle(conn) => Some(token),
-            _ => None,
-        });
-        let tokens: Vec<usize> = idle.take(most).collect();
-        tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
+        let token = state.idlest()?;
+        Some((token, state.check_out(token)?))
     }
 
     /// Closes every connection that is in its slot, for the end.
