@@ -198,7 +198,7 @@ def test_a_killed_mold_is_replaced_and_its_workers_stay(start, site):
 
 def test_a_mold_that_cannot_come_back_leaves_the_workers_serving(start, site):
     server = start("--workers", "1")
-    until_workers(server, 1)
+    assert ask(server)["version"] == "one"
     [mold] = molds(server)
     site.deploy("broken", "raise LookupError('a bad deploy')")
     os.kill(mold, signal.SIGKILL)
