@@ -70,6 +70,19 @@ def test_preloading_calls_pre_fork_where_the_application_is(configured):
     assert sorted(n[2] for n in configured.notes("child_exit")) == sorted(server.booted(3))
 
 
+def test_preloaded_requests_are_observed(configured):
+    server = configured.start("""
+        preload_app = True
+        def pre_request(worker, req): note("pre_request", worker.pid, req.path)
+        def post_request(worker, req, environ, resp): note("post_request", worker.pid, resp.status_code)
+    """, app="probe:application")
+    with Wire(server.address) as wire:
+        assert wire.get("/pid").status == 200
+    (pid,) = server.booted(1)
+    assert configured.wait_note("post_request") == [pid, "post_request", pid, 200]
+    assert configured.notes("pre_request") == [[pid, "pre_request", pid, "/pid"]]
+
+
 def test_preloading_survives_a_pre_fork_that_raises(configured):
     server = configured.start("""
         preload_app = True
@@ -78,13 +91,13 @@ def test_preloading_survives_a_pre_fork_that_raises(configured):
             if worker.age == 2:
                 raise RuntimeError("not this one")
     """)
-    pid = int(server.booted(1)[0])
+    with Wire(server.address) as wire:
+        assert wire.get("/").status == 200
     server.kill(signal.SIGTTIN)
     server.log.wait(r"Mold \(pid:\d+\) exited with code 3. Its workers are not affected")
     assert "RuntimeError: not this one" in server.log.text
     with Wire(server.address) as wire:
         assert wire.get("/").status == 200
-    assert pid in server.booted(1)
 
 
 def test_a_quick_stop_interrupts(configured):

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ STATE = {{"rows": list(range(1000)), "importer": os.getpid()}}
 
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/stuck":
+        print("stuck now", file=sys.stderr, flush=True)
         while True:
             try:
                 time.sleep(1000)
@@ -198,7 +198,7 @@ def test_a_killed_mold_is_replaced_and_its_workers_stay(start, site):
 
 def test_a_mold_that_cannot_come_back_leaves_the_workers_serving(start, site):
     server = start("--workers", "1")
-    until_workers(server, 1)
+    assert ask(server)["version"] == "one"
     [mold] = molds(server)
     site.deploy("broken", "raise LookupError('a bad deploy')")
     os.kill(mold, signal.SIGKILL)
@@ -247,7 +247,7 @@ def test_a_stuck_worker_does_not_outlive_a_killed_master(serve, site, preload):
     [worker] = until_workers(server, 1)
     with Wire(server.address) as wire:
         wire.send("GET /stuck HTTP/1.1\r\nHost: test\r\n\r\n")
-        time.sleep(0.3)
+        server.log.wait("stuck now")
         server.kill(signal.SIGKILL)
         server.wait()
         eventually(lambda: not alive(worker), "the end of the worker", patience=10)
@@ -290,9 +290,10 @@ def test_no_warning_without_threads(start):
 
 def test_terminal_signals_end_all_in_order(start, site):
     """What a terminal or a service manager sends to everybody does not end the mold before its workers."""
-    site.deploy("one", "import atexit; atexit.register(lambda: print('exit of', os.getpid(), file=sys.stderr, flush=True))")
+    site.deploy("one", "import atexit; atexit.register(lambda: os.write(2, b'exit of %d\\n' % os.getpid()))")
     server = start("--workers", "2")
-    until_workers(server, 2)
+    seen = set()
+    eventually(lambda: seen.add(ask(server)["pid"]) or len(seen) == 2, "two workers that serve")
     [mold] = molds(server)
     os.killpg(server.pid, signal.SIGTERM)
     assert server.wait() == 0

@@ -271,6 +271,11 @@ pub enum LoadFailureKind {
 
 /// A loaded WSGI application.
 pub trait App: Send + Sync {
+    /// Called once in the process that is to serve it, before the first call: it may have been
+    /// loaded in another one.
+    fn settle(&self) -> Result<(), LoadFailure> {
+        Ok(())
+    }
     /// Calls the application for one complete request and takes blocks from it until it is
     /// exhausted, the sink is full, or the client is gone. A failure has been logged, with
     /// traceback, method and path, when it is returned.

@@ -9,7 +9,7 @@
 //! 2. The pool's lock is never held while Python code can run.
 //! 3. No Python exception is pending between two calls from the worker.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -24,9 +24,10 @@ use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::observer::{Observed, Observer};
 use super::parked::PyReply;
+use super::runtime;
 use super::start_response::{Starter, StarterType};
 use super::support::{self, Support};
-use crate::door::{App, AppSpec, Exchange, Flow, Sink, Step};
+use crate::door::{App, AppSpec, Exchange, Flow, LoadFailure, Sink, Step};
 use crate::log;
 
 /// Blocks from this size on are handed over with the interpreter given back.
@@ -42,7 +43,8 @@ pub(super) struct Inner {
     pub(super) constants: Constants,
     pub(super) starter: StarterType,
     pub(super) spec: AppSpec,
-    pub(super) observer: Option<Observer>,
+    /// Made in the process that serves, for that process.
+    pub(super) observer: OnceLock<Observer>,
     pub(super) pool: Mutex<Pool>,
 }
 
@@ -118,6 +120,17 @@ impl Inner {
 }
 
 impl App for PyApp {
+    fn settle(&self) -> Result<(), LoadFailure> {
+        Python::attach(|py| {
+            let found = Observer::find(py, &self.0.callable.bind(py));
+            if let Some(observer) = found.map_err(|error| runtime::broken(&error))? {
+                // Settled twice it keeps the first, which is the same.
+                let _ = self.0.observer.set(observer);
+            }
+            Ok(())
+        })
+    }
+
     fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step {
         Python::attach(|py| {
             let _inside = Inside::enter(py, exchange.thread);
@@ -170,14 +183,14 @@ impl PyApp {
     /// Environ, the call, and the iterable it returned.
     fn begin(&self, py: Python<'_>, running: &mut Running, exchange: &mut Exchange<'_>) -> PyResult<()> {
         let inner = &*self.0;
-        if let Some(observer) = &inner.observer {
+        if let Some(observer) = inner.observer.get() {
             let observed = observer.begin(py, exchange);
             running.observed = Some(observed.inspect_err(|_| running.name(exchange))?);
         }
         let environs = running.environs.get_or_insert_with(|| Box::new(Environs::new()));
         let built = environs.build(py, &inner.constants, &inner.support, exchange);
         let environ = built.inspect_err(|_| running.name(exchange))?;
-        if let (Some(observer), Some(observed)) = (&inner.observer, &mut running.observed) {
+        if let (Some(observer), Some(observed)) = (inner.observer.get(), &mut running.observed) {
             observer.built(py, observed, &environ).inspect_err(|_| running.name(exchange))?;
         }
         let starter = match running.starter.take() {
@@ -380,7 +393,7 @@ impl Running {
     /// Tells the observer, once the reply is on its way.
     #[cold]
     fn tell(&self, py: Python<'_>, inner: &Inner, observed: &Observed, driven: &Driven) {
-        let Some(observer) = &inner.observer else { return };
+        let Some(observer) = inner.observer.get() else { return };
         let sent = self.shared.with_sink(py, |sink| {
             if matches!(driven, Driven::Done) {
                 py.detach(|| sink.end());

@@ -17,7 +17,6 @@ use super::errors;
 use super::guests;
 use super::hooks::PyHooks;
 use super::object::Owned;
-use super::observer::Observer;
 use super::start_response::StarterType;
 use super::support::{self, Support};
 use super::watch::{self, Watch};
@@ -162,9 +161,8 @@ impl Runtime for PyRuntime {
                     .and_then(|loader| support.load_by.bind(py).call1((loader, &spec.search))),
             };
             let callable = loaded.map_err(|error| load_failure(py, &support, spec, &error))?;
-            let observer = Observer::find(py, &callable).map_err(|error| broken(&error))?;
             let inner = Inner {
-                observer,
+                observer: OnceLock::new(),
                 callable: Owned::of(&callable),
                 constants: Constants::new(py, &support, spec).map_err(|error| broken(&error))?,
                 starter: StarterType::new(py).map_err(|error| broken(&error))?,
@@ -252,7 +250,7 @@ fn collector(function: &str) {
     });
 }
 
-fn broken(error: &PyErr) -> LoadFailure {
+pub(super) fn broken(error: &PyErr) -> LoadFailure {
     LoadFailure {
         kind: LoadFailureKind::Boot,
         message: format!("The interpreter cannot run the server's own Python code: {error}"),

@@ -104,6 +104,7 @@ fn boot(
         Some(app) => app,
         None => runtime.load(&settings.app).map_err(Failure::Load)?,
     };
+    app.settle().map_err(Failure::Load)?;
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
     orphans::end_with(Tie::Term).map_err(os("cannot be tied to the master"))?;

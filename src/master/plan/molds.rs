@@ -19,6 +19,8 @@ use crate::master::slots::Stage;
 use crate::system::clock::Moment;
 use crate::system::signals::Signal;
 
+/// How many molds in a row may die before the first worker ever serves.
+const FIRST_TRIES: u32 = 3;
 /// What a mold is left at the end of the server, at least.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -195,7 +197,15 @@ impl Plan {
                 if now.since(since) >= YOUNG {
                     self.mold_retry = Retry::default();
                 }
-                self.mold_failed(now, mold.generation, ended);
+                // It could load the application: that nobody serves yet need not be its fault.
+                if !self.ever_booted
+                    && self.mold_retry.failures + 1 < FIRST_TRIES
+                    && mold.generation == self.stable
+                {
+                    self.retry_mold(now, self.mold_retry.failures + 1);
+                } else {
+                    self.mold_failed(now, mold.generation, ended);
+                }
             }
             MoldStage::Leaving { .. } | MoldStage::Ending => self.log(Note::MoldGone { pid, ended }),
         }
@@ -233,6 +243,9 @@ impl Plan {
     }
 
     fn retry_mold(&mut self, now: Moment, failures: u32) {
+        if self.stopping.is_some() {
+            return;
+        }
         let wait = back_off(failures);
         self.mold_retry = Retry { failures, due: Some(now + wait) };
         if !wait.is_zero() {

@@ -46,6 +46,20 @@ fn a_first_mold_that_fails_ends_the_server_with_its_code() {
 }
 
 #[test]
+fn a_mold_that_dies_before_anybody_serves_gets_another_try() {
+    let mut bench = Bench::started(preloaded(1));
+    for (pid, wait) in [(10, Duration::ZERO), (11, SECOND / 2)] {
+        bench.feed(Event::MoldForked { generation: 1, pid });
+        bench.plan.step(bench.now, Event::MoldReady { generation: 1 });
+        let died = bench.died(pid, Ended::Signal(9));
+        assert_eq!(if wait.is_zero() { died } else { bench.pass(wait) }.last(), Some(&FORK));
+    }
+    bench.feed(Event::MoldForked { generation: 1, pid: 12 });
+    bench.feed(Event::MoldReady { generation: 1 });
+    assert!(bench.died(12, Ended::Code(3)).contains(&Action::CloseListeners));
+}
+
+#[test]
 fn a_mold_that_dies_is_replaced_and_its_workers_stay() {
     let mut bench = serving(2);
     assert_eq!(bench.died(10, Ended::Signal(9)), [FORK]);
