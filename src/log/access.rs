@@ -10,8 +10,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::level::Level;
 use super::sink::Sink;
-use super::{AccessFormat, AccessRecord, LogError, Needs};
+use super::syslog::{Syslog, SyslogSettings};
+use super::{AccessFormat, AccessRecord, LogError, Needs, Target};
 
 /// Flushed each time so much was added, even when the loop does not go idle.
 const FLUSH_AT: usize = 32 * 1024;
@@ -24,19 +26,42 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub struct AccessLog {
     format: AccessFormat,
     lines: Mutex<Lines>,
+    syslog: Option<Syslog>,
+}
+
+/// What the access log is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// Its format, as the operator gave it.
+    pub format: String,
+    /// Where it goes.
+    pub target: Option<Target>,
+    /// Lines go to syslog, too, or only there.
+    pub syslog: Option<SyslogSettings>,
 }
 
 struct Lines {
     buffer: Vec<u8>,
     /// The buffer's length that makes the next record flush.
     flush_at: usize,
-    sink: Sink,
+    /// `None`: lines go to syslog only.
+    sink: Option<Sink>,
 }
 
 impl AccessLog {
     /// A log that writes lines of `format` to `sink`.
-    pub fn new(format: AccessFormat, sink: Sink) -> AccessLog {
-        AccessLog { format, lines: Mutex::new(Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink }) }
+    pub fn new(format: AccessFormat, sink: Option<Sink>) -> AccessLog {
+        let lines = Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink };
+        AccessLog { format, lines: Mutex::new(lines), syslog: None }
+    }
+
+    /// Opens what these settings ask for; the error is the operator's.
+    pub fn open(settings: &AccessSettings) -> Result<AccessLog, String> {
+        let format = AccessFormat::compile(&settings.format).map_err(|error| error.to_string())?;
+        let sink = settings.target.clone().map(Sink::open).transpose().map_err(|error| error.to_string())?;
+        let mut log = AccessLog::new(format, sink);
+        log.syslog = settings.syslog.clone().map(Syslog::open);
+        Ok(log)
     }
 
     /// What the records have to carry for this log's format.
@@ -51,10 +76,23 @@ impl AccessLog {
             lines.flush();
         }
         if lines.buffer.len() >= HELD {
-            lines.sink.drop_line();
+            lines.drop_line();
             return;
         }
+        let start = lines.buffer.len();
         self.format.write(&mut lines.buffer, record);
+        if let Some(syslog) = &self.syslog {
+            let told = syslog.send(Level::Info, &lines.buffer[start..]);
+            if lines.sink.is_none() {
+                lines.buffer.truncate(start);
+            }
+            if let Err(complaint) = told {
+                tracing::warn!("{complaint}");
+            }
+        }
+        if lines.sink.is_none() {
+            return;
+        }
         lines.buffer.push(b'\n');
         if lines.buffer.len() >= lines.flush_at {
             lines.flush();
@@ -75,19 +113,21 @@ impl AccessLog {
     /// The last flush of a worker: waits a moment for a slow target, then gives up.
     pub fn finish(&self) {
         let lines = &mut *self.lock();
-        lines.sink.finish(&mut lines.buffer, PATIENCE);
+        if let Some(sink) = &mut lines.sink {
+            sink.finish(&mut lines.buffer, PATIENCE);
+        }
     }
 
     /// Opens the file anew, after it was moved away (USR1). What is buffered goes to the old one.
     pub fn reopen(&self) -> Result<(), LogError> {
         let mut lines = self.lock();
         lines.flush();
-        lines.sink.reopen()
+        lines.sink.as_mut().map_or(Ok(()), Sink::reopen)
     }
 
     /// Lines lost so far because the target did not take them.
     pub fn dropped(&self) -> u64 {
-        self.lock().sink.dropped()
+        self.lock().sink.as_ref().map_or(0, Sink::dropped)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
@@ -98,10 +138,18 @@ impl AccessLog {
 
 impl Lines {
     fn flush(&mut self) {
-        if !self.buffer.is_empty() {
-            self.sink.write(&mut self.buffer);
+        if !self.buffer.is_empty()
+            && let Some(sink) = &mut self.sink
+        {
+            sink.write(&mut self.buffer);
         }
         self.flush_at = self.buffer.len() + FLUSH_AT;
+    }
+
+    fn drop_line(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            sink.drop_line();
+        }
     }
 }
 

@@ -19,18 +19,20 @@ mod escape;
 mod level;
 mod output;
 pub mod sink;
+pub mod syslog;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-pub use access::AccessLog;
+pub use access::{AccessLog, AccessSettings};
 pub use access_format::{AccessFormat, FormatError, Needs};
 pub use access_record::{AccessRecord, Fields, NoFields};
-pub use error_log::{ErrorLog, dropped, init, level, plain, reopen, set_level};
+pub use error_log::{ErrorLog, Owner, Tally, dropped, init, level, plain, prepare, reopen, set_level};
 pub use escape::escape;
 pub use level::{Level, UnknownLevel};
 pub use sink::Sink;
+pub use syslog::{Syslog, SyslogSettings};
 
 /// Where a log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,3 +5,4 @@
 
 pub mod scoreboard;
 pub mod seat;
+pub mod statsd;
