@@ -9,17 +9,20 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::context::Context;
 use super::crew::{Crew, LIFELINE, SIGNALS};
+use super::failure_page::FailurePage;
 use super::listeners::Listeners;
+use super::reloader::{self, Attempt};
 use super::settings::WorkerSettings;
 use super::threads;
 use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
-use crate::log::{AccessFormat, AccessLog, Sink};
+use crate::log::AccessLog;
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
@@ -65,7 +68,17 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
     let access = open_access(settings).map_err(os("cannot open the access log"))?;
     settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
-    let app: Arc<dyn App> = runtime.load(&settings.app).map_err(Failure::Load)?;
+    let mut attempt = Attempt { began: Some(SystemTime::now()), failed: None };
+    let app: Arc<dyn App> = match runtime.load(&settings.app) {
+        Ok(app) => app,
+        Err(failure) if settings.reload.is_some() && failure.kind == LoadFailureKind::App => {
+            loading_failed(&failure);
+            let page = FailurePage::new(&failure.message, &failure.traceback);
+            attempt.failed = Some(failure.files);
+            Arc::new(page)
+        }
+        Err(failure) => return Err(Failure::Load(failure)),
+    };
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
 
@@ -75,6 +88,7 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;
+    reloader::start(&crew.context, attempt);
     Ok(Arc::new(crew))
 }
 
@@ -86,11 +100,8 @@ fn register(crew: &Crew) -> std::io::Result<()> {
 }
 
 fn open_access(settings: &WorkerSettings) -> std::io::Result<Option<AccessLog>> {
-    let Some((format, target)) = &settings.access else { return Ok(None) };
-    let invalid = |error: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-    let format = AccessFormat::compile(format).map_err(|error| invalid(error.to_string()))?;
-    let sink = Sink::open(target.clone()).map_err(|error| invalid(error.to_string()))?;
-    Ok(Some(AccessLog::new(format, sink)))
+    let Some(access) = &settings.access else { return Ok(None) };
+    AccessLog::open(access).map(Some).map_err(std::io::Error::other)
 }
 
 fn serve(crew: &Arc<Crew>) {

@@ -10,7 +10,28 @@ use crate::door::AppSpec;
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
-use crate::log::Target;
+use crate::log::AccessSettings;
+use crate::metrics::statsd::StatsdSettings;
+
+/// What is watched for changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// How.
+    pub engine: Engine,
+    /// Files and patterns beside the code.
+    pub extra: Vec<String>,
+}
+
+/// How changes are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// By the kernel, or else by looking.
+    Auto,
+    /// By looking again and again.
+    Poll,
+    /// By the kernel.
+    Inotify,
+}
 
 /// Everything a worker needs.
 #[derive(Debug, Clone)]
@@ -61,6 +82,10 @@ pub struct WorkerSettings {
     pub proxy_allowed: AddrSet,
     /// The Server header's value; empty: none.
     pub server_header: Vec<u8>,
-    /// The access log's format and target.
-    pub access: Option<(String, Target)>,
+    /// The access log.
+    pub access: Option<AccessSettings>,
+    /// Who is told of each request.
+    pub statsd: Option<StatsdSettings>,
+    /// What is watched for changes, in development.
+    pub reload: Option<Watch>,
 }
