@@ -12,7 +12,10 @@
 //! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
 
 use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::http::head::Head;
@@ -30,6 +33,8 @@ pub trait Runtime: Send + Sync {
     fn set_env(&self, name: &str, value: Option<&str>);
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// The source files of the code that is loaded, and those that these names and patterns mean.
+    fn sources(&self, extra: &[String]) -> Vec<PathBuf>;
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
     fn released(&self, work: &mut (dyn FnMut() + Send));
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
@@ -44,6 +49,10 @@ pub trait Runtime: Send + Sync {
 pub struct AppSpec {
     /// `MODULE[:NAME]`, dotted attributes, or `MODULE:factory(literal arguments)`.
     pub target: String,
+    /// The PasteDeploy file the application is in, in place of `target`.
+    pub paste: Option<Paste>,
+    /// Every line of Python is printed as it is run.
+    pub spew: bool,
     /// Directories put first in `sys.path`, in this order.
     pub search: Vec<String>,
     /// `wsgi.multithread`.
@@ -56,6 +65,15 @@ pub struct AppSpec {
     pub sendfile: bool,
 }
 
+/// An application in a PasteDeploy file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paste {
+    /// `FILE` or `FILE#SECTION`, with an absolute path.
+    pub file: String,
+    /// Defaults for the file.
+    pub defaults: Vec<(String, String)>,
+}
+
 /// Why an application could not be loaded.
 #[derive(Debug)]
 pub struct LoadFailure {
@@ -65,6 +83,8 @@ pub struct LoadFailure {
     pub message: String,
     /// The traceback, empty when there is none.
     pub traceback: String,
+    /// The files that stand in it.
+    pub files: Vec<PathBuf>,
 }
 
 /// The kinds of [`LoadFailure`].
@@ -175,6 +195,17 @@ pub struct Endpoint {
     pub server_port: String,
     /// SCRIPT_NAME: the mount prefix, without a trailing slash; cut off PATH_INFO.
     pub script_name: String,
+    /// What a PROXY header said.
+    pub proxied: Option<Box<Proxied>>,
+}
+
+/// What a PROXY header said, beside who the client is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxied {
+    /// PROXY_PROTOCOL: TCP4, TCP6, or why no client is named: LOCAL, UNSPEC, UNKNOWN.
+    pub protocol: &'static str,
+    /// Where the client connected to: PROXY_ADDR and PROXY_PORT.
+    pub destination: Option<SocketAddr>,
 }
 
 /// What became of a block.
@@ -211,6 +242,11 @@ pub trait Sink: Send {
     fn file(&mut self, file: OwnedFd, offset: u64, len: u64);
     /// An interim response (103) with these header fields, already validated.
     fn interim(&mut self, head: &ResponseHead);
+    /// A handle of the client's connection, for the application to look at.
+    fn connection(&mut self) -> io::Result<OwnedFd>;
+    /// The application talks to the client itself from now on, through its handle. Nothing of ours
+    /// follows if the client asked for an upgrade; the connection ends with this exchange.
+    fn take_over(&mut self);
     /// The environ values asked for by [`AppSpec::log_environ`], in that order; `None`: not there.
     fn logged_environ(&mut self, values: Vec<Option<String>>);
 }

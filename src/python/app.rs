@@ -12,10 +12,11 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::client;
 use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
@@ -91,6 +92,8 @@ impl App for PyApp {
             // SAFETY: `out` outlives this scope, which shuts the sink off before it ends, and is
             // not used here but through `shared`.
             unsafe { running.shared.open(out) };
+            // SAFETY: `shared` is boxed in `running`, which is not dropped in this scope.
+            let _entered = unsafe { client::enter(&running.shared) };
             let driven = match self.begin(py, &mut running, exchange) {
                 Ok(()) => running.drive(py, &self.0),
                 Err(error) => running.failed(py, &self.0, &error),
@@ -267,6 +270,10 @@ impl Running {
     }
 
     fn failed(&mut self, py: Python<'_>, inner: &Inner, error: &PyErr) -> Driven {
+        // How flask-sock says to Gunicorn that the connection is no longer its business.
+        if self.shared.taken.get() && error.is_instance_of::<PyStopIteration>(py) {
+            return Driven::Done;
+        }
         if self.shared.gone.get() {
             tracing::debug!("Client went away during {}", self.request);
             return Driven::Done;
@@ -291,7 +298,7 @@ impl Running {
         if let Some(starter) = self.starter.take() {
             retire(py, &starter);
         }
-        self.shared.reset();
+        self.shared.reset(py);
         inner.support.flush_errors(py);
     }
 }
@@ -350,6 +357,8 @@ impl Reply for PyReply {
             let Some(running) = &mut self.running else { return Resumed::Done };
             // SAFETY: as in `PyApp::call`.
             unsafe { running.shared.open(out) };
+            // SAFETY: as above; the pool that gets `shared` back drops nothing.
+            let _entered = unsafe { client::enter(&running.shared) };
             let driven = running.drive(py, &self.inner);
             match driven {
                 Driven::Parked => {

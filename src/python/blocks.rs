@@ -11,7 +11,7 @@
 //! 2. At most [`SLOTS`] blocks of at most [`LONGEST`] bytes are kept per thread.
 
 use super::object::Owned;
-use crate::door::Endpoint;
+use crate::door::{Endpoint, Proxied};
 
 const SLOTS: usize = 64;
 const LONGEST: usize = 4096;
@@ -77,6 +77,16 @@ fn interchangeable(one: &Endpoint, other: &Endpoint) -> bool {
         && one.server_port == other.server_port
         && one.server_name == other.server_name
         && one.script_name == other.script_name
+        && same_keys(one.proxied.as_deref(), other.proxied.as_deref())
+}
+
+/// Whether both lead to the same PROXY_* keys; their values are set anew.
+fn same_keys(one: Option<&Proxied>, other: Option<&Proxied>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one.destination.is_some() == other.destination.is_some(),
+        _ => false,
+    }
 }
 
 fn slot(hash: u64) -> usize {
@@ -119,5 +129,11 @@ mod tests {
         assert!(!interchangeable(&one, &Endpoint { https: true, ..one.clone() }));
         assert!(!interchangeable(&one, &Endpoint { remote_port: None, ..one.clone() }));
         assert!(!interchangeable(&one, &Endpoint { script_name: "/a".into(), ..one.clone() }));
+        let local = Proxied { protocol: "LOCAL", destination: None };
+        let client = Proxied { protocol: "TCP4", destination: Some(([127, 0, 0, 1], 80).into()) };
+        let [local, client] =
+            [local, client].map(|proxied| Endpoint { proxied: Some(Box::new(proxied)), ..one.clone() });
+        assert!(!interchangeable(&one, &local) && !interchangeable(&local, &client));
+        assert!(interchangeable(&client, &client.clone()));
     }
 }

@@ -19,7 +19,7 @@ use super::blocks::Blocks;
 use super::keys::{Found, Key, Keys, Role, SLOTS};
 use super::object::{Owned, bytes_object, interned, latin1};
 use super::support::Support;
-use crate::door::{AppSpec, Body, Endpoint, Exchange};
+use crate::door::{AppSpec, Body, Endpoint, Exchange, Proxied};
 use crate::http::head::{BodyLength, TargetForm, Version};
 use crate::http::target::percent_decode;
 
@@ -40,6 +40,11 @@ pub(super) struct Constants {
     http_host: Owned,
     url_scheme: Owned,
     wsgi_input: Owned,
+    early_hints: Owned,
+    socket: Owned,
+    proxy_protocol: Owned,
+    proxy_addr: Owned,
+    proxy_port: Owned,
     comma: Owned,
     semicolon: Owned,
     http_10: Owned,
@@ -76,6 +81,11 @@ impl Constants {
             http_host: interned(py, c"HTTP_HOST")?,
             url_scheme: interned(py, c"wsgi.url_scheme")?,
             wsgi_input: interned(py, c"wsgi.input")?,
+            early_hints: interned(py, c"wsgi.early_hints")?,
+            socket: interned(py, c"gunicorn.socket")?,
+            proxy_protocol: interned(py, c"PROXY_PROTOCOL")?,
+            proxy_addr: interned(py, c"PROXY_ADDR")?,
+            proxy_port: interned(py, c"PROXY_PORT")?,
             comma: interned(py, c",")?,
             semicolon: interned(py, c"; ")?,
             http_10: interned(py, c"HTTP/1.0")?,
@@ -109,6 +119,8 @@ fn template(py: Python<'_>, support: &Support, spec: &AppSpec) -> PyResult<Owned
     dict.set_item("wsgi.run_once", false)?;
     dict.set_item("wsgi.file_wrapper", support.file_wrapper.bind(py))?;
     dict.set_item("wsgi.input_terminated", true)?;
+    dict.set_item("wsgi.early_hints", support.early_hints.bind(py))?;
+    dict.set_item("gunicorn.socket", support.socket.bind(py))?;
     dict.set_item("SERVER_SOFTWARE", concat!("rwsgi/", env!("CARGO_PKG_VERSION")))?;
     dict.set_item("REQUEST_METHOD", "GET")?;
     dict.set_item("SCRIPT_NAME", "")?;
@@ -138,6 +150,10 @@ impl Environs {
         self.target(py, constants, exchange, dict)?;
         if !exchange.body.is_empty() || head.body == BodyLength::Chunked {
             body(py, constants, support, exchange, dict)?;
+        }
+        if head.upgrade {
+            let socket = Owned::of(&support.client_socket.bind(py).call0()?);
+            set(py, dict, &constants.socket, &socket)?;
         }
         Ok(environ)
     }
@@ -171,6 +187,8 @@ impl Environs {
         endpoint(py, constants, exchange.endpoint, dict)?;
         if exchange.head.version == Version::Http10 {
             set(py, dict, &constants.server_protocol, &constants.http_10)?;
+            // RFC 8297 section 2: an HTTP/1.0 client does not know interim responses.
+            environ.bind(py).del_item(constants.early_hints.bind(py))?;
         } else {
             set(py, dict, &constants.server_protocol, &constants.http_11)?;
         }
@@ -282,13 +300,29 @@ fn remote(
     dict: *mut ffi::PyObject,
 ) -> PyResult<()> {
     set(py, dict, &constants.remote_addr, &latin1(py, endpoint.remote_addr.as_bytes())?)?;
-    match endpoint.remote_port {
-        Some(port) => {
-            let mut digits = [0u8; 5];
-            set(py, dict, &constants.remote_port, &latin1(py, decimal(u64::from(port), &mut digits))?)
-        }
+    if let Some(port) = endpoint.remote_port {
+        let mut digits = [0u8; 5];
+        set(py, dict, &constants.remote_port, &latin1(py, decimal(u64::from(port), &mut digits))?)?;
+    }
+    match &endpoint.proxied {
+        Some(proxied) => balancer(py, constants, proxied, dict),
         None => Ok(()),
     }
+}
+
+/// What the PROXY header said, as Gunicorn names it.
+fn balancer(
+    py: Python<'_>,
+    constants: &Constants,
+    proxied: &Proxied,
+    dict: *mut ffi::PyObject,
+) -> PyResult<()> {
+    set(py, dict, &constants.proxy_protocol, &latin1(py, proxied.protocol.as_bytes())?)?;
+    if let Some(to) = proxied.destination {
+        set(py, dict, &constants.proxy_addr, &latin1(py, to.ip().to_string().as_bytes())?)?;
+        set(py, dict, &constants.proxy_port, &latin1(py, to.port().to_string().as_bytes())?)?;
+    }
+    Ok(())
 }
 
 /// `wsgi.input`, and CONTENT_LENGTH where the head does not say it (a chunked body).

@@ -15,6 +15,8 @@ use std::ptr::NonNull;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::client;
+use super::object::Owned;
 use crate::door::Sink;
 use crate::http::response::ResponseHead;
 
@@ -26,6 +28,10 @@ pub(super) struct Shared {
     pub(super) started: Cell<bool>,
     /// The client is gone: writing is in vain.
     pub(super) gone: Cell<bool>,
+    /// The application talks to the client itself.
+    pub(super) taken: Cell<bool>,
+    /// The client's socket, once it was asked for.
+    pub(super) socket: RefCell<Option<Owned>>,
     sink: Cell<Option<NonNull<dyn Sink>>>,
 }
 
@@ -43,6 +49,8 @@ impl Shared {
             response: RefCell::new(ResponseHead::default()),
             started: Cell::new(false),
             gone: Cell::new(false),
+            taken: Cell::new(false),
+            socket: RefCell::new(None),
             sink: Cell::new(None),
         }
     }
@@ -87,10 +95,15 @@ impl Shared {
     }
 
     /// Ready for the next exchange.
-    pub(super) fn reset(&self) {
+    pub(super) fn reset(&self, py: Python<'_>) {
         self.started.set(false);
         self.gone.set(false);
+        self.taken.set(false);
         self.sink.set(None);
+        // Taken out first: closing it runs Python.
+        if let Some(socket) = self.socket.take() {
+            client::close(py, &socket);
+        }
         if let Ok(mut response) = self.response.try_borrow_mut() {
             response.clear();
         }

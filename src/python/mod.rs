@@ -8,6 +8,7 @@
 
 mod app;
 mod blocks;
+mod client;
 mod environ;
 mod errors;
 mod exchange;

@@ -4,6 +4,9 @@
 //!
 //! Invariant: every method leaves no Python exception pending and no panic unwinds through Python.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -73,7 +76,16 @@ impl Runtime for PyRuntime {
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;
-            let loaded = support.load.bind(py).call1((&spec.target, &spec.search));
+            if spec.spew {
+                self.call_support(py, "spew", |support| &support.spew);
+            }
+            let (paste, defaults) = spec.paste.as_ref().map(|paste| (&paste.file, &paste.defaults)).unzip();
+            let loaded = support.load.bind(py).call1((
+                &spec.target,
+                &spec.search,
+                paste,
+                defaults.map_or(&[][..], Vec::as_slice),
+            ));
             let callable = loaded.map_err(|error| load_failure(py, &support, spec, &error))?;
             let inner = Inner {
                 callable: Owned::of(&callable),
@@ -85,6 +97,19 @@ impl Runtime for PyRuntime {
             };
             let app: Arc<dyn App> = Arc::new(PyApp(Arc::new(inner)));
             Ok(app)
+        })
+    }
+
+    fn sources(&self, extra: &[String]) -> Vec<PathBuf> {
+        Python::attach(|py| {
+            let found = self
+                .support(py)
+                .and_then(|support| support.sources.bind(py).call1((extra,)))
+                .and_then(|list| paths(&list));
+            found.unwrap_or_else(|error| {
+                tracing::error!("Cannot list the source files: {error}");
+                Vec::new()
+            })
         })
     }
 
@@ -119,7 +144,14 @@ fn broken(error: &PyErr) -> LoadFailure {
         kind: LoadFailureKind::Boot,
         message: format!("The interpreter cannot run the server's own Python code: {error}"),
         traceback: String::new(),
+        files: Vec::new(),
     }
+}
+
+/// A list of `bytes` as paths.
+fn paths(list: &Bound<'_, PyAny>) -> PyResult<Vec<PathBuf>> {
+    let names: Vec<Vec<u8>> = list.extract()?;
+    Ok(names.into_iter().map(|name| PathBuf::from(OsString::from_vec(name))).collect())
 }
 
 fn load_failure(py: Python<'_>, support: &Support, spec: &AppSpec, error: &PyErr) -> LoadFailure {
@@ -127,13 +159,15 @@ fn load_failure(py: Python<'_>, support: &Support, spec: &AppSpec, error: &PyErr
         .load_failure
         .bind(py)
         .call1((error.value(py), &spec.target))
-        .and_then(|pair| Ok((pair.get_item(0)?, pair.get_item(1)?)))
-        .and_then(|(line, traceback)| Ok((errors::utf8(&line)?, errors::utf8(&traceback)?)));
-    let (message, traceback) = match described {
-        Ok((line, traceback)) => (lossy(&line), lossy(&traceback)),
-        Err(second) => (format!("Failed to load {:?}: {error} ({second})", spec.target), String::new()),
+        .and_then(|all| Ok((all.get_item(0)?, all.get_item(1)?, paths(&all.get_item(2)?)?)))
+        .and_then(|(line, traceback, files)| Ok((errors::utf8(&line)?, errors::utf8(&traceback)?, files)));
+    let (message, traceback, files) = match described {
+        Ok((line, traceback, files)) => (lossy(&line), lossy(&traceback), files),
+        Err(second) => {
+            (format!("Failed to load {:?}: {error} ({second})", spec.target), String::new(), Vec::new())
+        }
     };
-    LoadFailure { kind: LoadFailureKind::App, message, traceback }
+    LoadFailure { kind: LoadFailureKind::App, message, traceback, files }
 }
 
 fn lossy(bytes: &[u8]) -> String {

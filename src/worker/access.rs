@@ -32,6 +32,9 @@ pub fn record(context: &Context, stamp: &mut Stamp, thread: usize, conn: &Conn, 
     };
     let reply = &conn.reply;
     context.row.count(thread, reply.status, conn.body.len(), reply.body_sent, took);
+    if let Some(statsd) = &context.statsd {
+        statsd.request(reply.status, took);
+    }
     let Some(access) = &context.access else { return };
     stamp.refresh();
     let head = conn.http.head();

@@ -95,6 +95,8 @@ pub struct Conn {
     pub trusted: bool,
     /// It waits for a thread that may enter the application.
     pub wants_in: bool,
+    /// The application has, or had, a handle of its own: closing ours does not end it.
+    pub handed_over: bool,
     /// There may be something to read.
     pub readable: bool,
     /// `input` may hold something the protocol has not seen.
@@ -142,6 +144,7 @@ impl Conn {
             peer: peer.map(|peer| peer.ip().to_canonical()),
             trusted,
             wants_in: false,
+            handed_over: false,
             readable: true,
             undigested: false,
             hung_up: false,
@@ -180,5 +183,6 @@ fn endpoint(peer: Option<SocketAddr>, local: &Address) -> Endpoint {
         server_name,
         server_port,
         script_name: String::new(),
+        proxied: None,
     }
 }

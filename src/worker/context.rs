@@ -13,6 +13,7 @@ use crate::http::response::ResponseHead;
 use crate::log::AccessLog;
 use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::Bell;
+use crate::metrics::statsd::Statsd;
 use crate::system::clock::now_ms;
 
 /// Shared by the threads of a worker.
@@ -27,6 +28,8 @@ pub struct Context {
     pub spool: Spool,
     /// The access log, if there is one.
     pub access: Option<AccessLog>,
+    /// Who is told of each request, if anybody is.
+    pub statsd: Option<Statsd>,
     /// Lets lines about peers into the log, a few at a time.
     pub complaints: Complaints,
     /// This worker's row on the scoreboard.
@@ -50,8 +53,9 @@ impl Context {
     ) -> Self {
         let spool = Spool::new(settings.spool_dir.clone());
         let draining = AtomicBool::new(false);
+        let statsd = settings.statsd.as_ref().map(Statsd::open);
         let (complaints, requests) = (Complaints::default(), AtomicU64::new(0));
-        Context { settings, runtime, app, spool, access, complaints, row, bell, draining, requests }
+        Context { settings, runtime, app, spool, access, statsd, complaints, row, bell, draining, requests }
     }
 
     /// The application got on with the request of `thread`.

@@ -383,6 +383,10 @@ impl Crew {
             self.context.row.set_connections(state.slots.len());
             let over = state.draining && state.slots.is_empty();
             drop(state);
+            if conn.handed_over {
+                // A handle of the application's would keep the registration alive.
+                report(conn.stream.deregister(&self.registry));
+            }
             drop(conn);
             if over {
                 self.wake();
