@@ -11,6 +11,7 @@
 //! 3. What an action reports is handed to the plan before anything else is.
 
 mod child;
+mod gauges;
 mod listeners;
 mod perform;
 mod pidfile;
@@ -32,10 +33,11 @@ pub use settings::MasterSettings;
 use crate::door::Runtime;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
-use crate::system::daemon;
+use crate::system::daemon::{self, Streams};
 use crate::system::raw::{self, Forked};
 use crate::system::signals::{Signal, Signals};
 use crate::system::systemd::{self, Notifier};
+use gauges::Gauges;
 use listeners::Listeners;
 use perform::{Era, Hands};
 use pidfile::Pidfile;
@@ -89,7 +91,8 @@ fn start<'a>(
 ) -> Result<(Hands<'a>, Plan), String> {
     let inherited = upgrade::inherit();
     if settings.daemon && inherited.is_none() {
-        daemon::detach(|| bracketed_fork(runtime)).map_err(|error| format!("daemon: {error}"))?;
+        let streams = if settings.stdio_inheritance { Streams::Keep } else { Streams::Silence };
+        daemon::detach(streams, || bracketed_fork(runtime)).map_err(|error| format!("daemon: {error}"))?;
     }
     tracing::info!(target: "rwsgi", "Starting rwsgi {}", env!("CARGO_PKG_VERSION"));
     let signals = Signals::install(&SIGNALS).map_err(|error| format!("signals: {error}"))?;
@@ -212,12 +215,14 @@ fn bracketed_fork(runtime: &dyn Runtime) -> std::io::Result<Forked> {
 fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
     let parent = nix::unistd::getppid();
     let mut now = Moment::now();
+    let mut gauges = Gauges::default();
     feed(hands, &mut plan, now, Event::Started);
     loop {
         if let Some(code) = hands.exit {
             return code;
         }
-        sleep(hands, &plan, now);
+        gauges.tell(hands, plan.slots().iter().count(), now);
+        sleep(hands, &plan, now, gauges.due());
         now = Moment::now();
         for event in gather(hands, &plan, now, parent) {
             feed(hands, &mut plan, now, event);
@@ -240,8 +245,8 @@ fn feed(hands: &mut Hands<'_>, plan: &mut Plan, now: Moment, event: Event) {
     }
 }
 
-fn sleep(hands: &Hands<'_>, plan: &Plan, now: Moment) {
-    let due = plan.wake_at(now).map(|due| due.since(Moment::now()));
+fn sleep(hands: &Hands<'_>, plan: &Plan, now: Moment, gauges: Option<Moment>) {
+    let due = plan.wake_at(now).into_iter().chain(gauges).min().map(|due| due.since(Moment::now()));
     let parent = plan.has_parent().then_some(PARENT_LOOK);
     let mut fds: Vec<BorrowedFd<'_>> = hands.signals.iter().map(Signals::as_fd).collect();
     fds.extend(hands.bells.iter().map(|(_, fd)| fd.as_fd()));

@@ -309,7 +309,7 @@ impl Hands<'_> {
 }
 
 fn own_listeners(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
-    era.listeners.iter().map(|bound| bound.listener.duplicate()).collect()
+    era.listeners.iter().map(|bound| bound.for_worker(era.settings.backlog)).collect()
 }
 
 fn send(pid: i32, signal: Signal) {

@@ -37,6 +37,25 @@ pub fn fork() -> io::Result<Forked> {
     }
 }
 
+/// How many connections wait to be accepted on a listening TCP socket (`tcpi_unacked`, which
+/// Linux fills in so for listeners); 0 for other sockets.
+pub fn accept_queue(socket: impl std::os::fd::AsFd) -> u32 {
+    // SAFETY: all zeros is a value of this struct of integers.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `info`; the kernel writes no more than that.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &mut length,
+        )
+    };
+    if result == 0 { info.tcpi_unacked } else { 0 }
+}
+
 /// Ends the process at once: no destructors, no exit handlers, no interpreter finalisation.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and has no preconditions.
