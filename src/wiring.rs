@@ -10,18 +10,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cli::Invocation;
+use crate::config::log_address::SocketAddress;
 use crate::config::types::{
-    BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, Runtime};
+use crate::door::{AppSpec, Paste, Runtime};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
-use crate::log;
-use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
+use crate::log::{self, Owner};
+use crate::master::settings::{Bind, Count, Hook, Reexec, WorkerLife};
 use crate::master::{MasterSettings, Seat};
+use crate::metrics::statsd::{LogLine, Statsd, StatsdSettings};
+use crate::system::messenger::Destination;
 use crate::system::user;
+use crate::worker::settings::{Engine, Watch};
 use crate::worker::{self, WorkerSettings};
 
 /// What stays the same over reloads.
@@ -40,8 +44,13 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
     let mut search = config.pythonpath.clone();
     search.push(directory.to_string_lossy().into_owned());
     AppSpec {
-        target: config.wsgi_app.to_string(),
+        target: config.wsgi_app.as_ref().map(ToString::to_string).unwrap_or_default(),
         search,
+        paste: config.paste.as_ref().map(|paste| Paste {
+            file: started.invocation.directory.join(paste).to_string_lossy().into_owned(),
+            defaults: config.raw_paste_global_conf.clone(),
+        }),
+        spew: config.spew,
         multithread: config.threads > 1 || config.worker_class == WorkerClass::Gthread,
         multiprocess: config.workers > 1,
         log_environ: Vec::new(),
@@ -50,7 +59,7 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
 }
 
 /// What the error log needs.
-pub fn error_log(config: &Config) -> log::ErrorLog {
+pub fn error_log(config: &Config, owner: Owner) -> log::ErrorLog {
     let level = match config.loglevel {
         LogLevel::Debug => log::Level::Debug,
         LogLevel::Info => log::Level::Info,
@@ -58,7 +67,70 @@ pub fn error_log(config: &Config) -> log::ErrorLog {
         LogLevel::Error => log::Level::Error,
         LogLevel::Critical => log::Level::Critical,
     };
-    log::ErrorLog { target: target(&config.errorlog).unwrap_or(log::Target::Stderr), level }
+    log::ErrorLog {
+        owner,
+        capture: config.capture_output,
+        syslog: syslog(config, "error"),
+        tally: tally(config),
+        ..log::ErrorLog::new(target(&config.errorlog).unwrap_or(log::Target::Stderr), level)
+    }
+}
+
+/// What the access log needs; `None`: there is none.
+fn access_log(config: &Config) -> Option<log::AccessSettings> {
+    let syslog = (!config.disable_redirect_access_to_syslog).then(|| syslog(config, "access")).flatten();
+    let target = target(&config.accesslog);
+    let format = config.access_log_format.clone();
+    (target.is_some() || syslog.is_some()).then_some(log::AccessSettings { format, target, syslog })
+}
+
+fn syslog(config: &Config, log: &str) -> Option<log::SyslogSettings> {
+    let name = || name(config).replace(':', ".");
+    let prefix = config.syslog_prefix.clone().unwrap_or_else(name);
+    config.syslog.then(|| log::SyslogSettings {
+        destination: destination(&config.syslog_addr),
+        facility: config.syslog_facility.0,
+        tag: format!("gunicorn.{prefix}.{log}"),
+    })
+}
+
+fn statsd(config: &Config) -> Option<StatsdSettings> {
+    config.statsd_host.as_ref().map(|address| StatsdSettings {
+        destination: destination(address),
+        prefix: config.statsd_prefix.clone(),
+        tags: config.dogstatsd_tags.clone(),
+    })
+}
+
+fn tally(config: &Config) -> Option<log::Tally> {
+    let statsd = Statsd::open(&statsd(config)?);
+    Some(log::Tally(Arc::new(move |level, exception| match level {
+        log::Level::Critical => statsd.log_line(LogLine::Critical),
+        log::Level::Error if exception => statsd.log_line(LogLine::Exception),
+        log::Level::Error => statsd.log_line(LogLine::Error),
+        log::Level::Warning => statsd.log_line(LogLine::Warning),
+        log::Level::Info | log::Level::Debug => {}
+    })))
+}
+
+fn destination(address: &SocketAddress) -> Destination {
+    match address {
+        SocketAddress::Udp(host, port) => Destination::Udp(host.clone(), *port),
+        SocketAddress::Tcp(host, port) => Destination::Tcp(host.clone(), *port),
+        SocketAddress::UnixDatagram(path) => Destination::UnixDatagram(path.clone()),
+        SocketAddress::UnixStream(path) => Destination::UnixStream(path.clone()),
+        SocketAddress::Unix(path) => Destination::Unix(path.clone()),
+    }
+}
+
+/// How the master counts workers, and the connections that wait.
+fn counts(config: &Config) -> (Option<Count>, Option<Count>) {
+    let Some(settings) = statsd(config) else { return (None, None) };
+    let statsd = Rc::new(Statsd::open(&settings));
+    let workers = Rc::clone(&statsd);
+    let workers = Count(Rc::new(move |count| workers.workers(count as usize)));
+    let backlog = Count(Rc::new(move |waiting| statsd.backlog(waiting)));
+    (Some(workers), config.enable_backlog_metric.then_some(backlog))
 }
 
 fn target(target: &LogTarget) -> Option<log::Target> {
@@ -74,6 +146,9 @@ fn target(target: &LogTarget) -> Option<log::Target> {
 pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
     let surroundings = Surroundings::of(config, started);
+    let (count_workers, count_backlog) = counts(config);
+    let prepare = prepare_access_log(config, owner);
+    prepare()?;
     Ok(MasterSettings {
         worker: WorkerLife(Rc::new(life(config, started)?)),
         binds: config.bind.iter().map(bind).collect(),
@@ -89,16 +164,23 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
         max_worker_age: config.max_worker_age.unwrap_or_default(),
         max_worker_age_jitter: config.max_worker_age_jitter,
         pidfile: config.pidfile.clone(),
-        user: owner.0,
-        group: owner.1,
+        user: owner.user,
+        group: owner.group,
         initgroups: config.initgroups,
         umask: config.umask,
         daemon: config.daemon,
         proc_name: name(config),
         reexec: reexec(started),
-        reopen_logs: Hook(Rc::new(|| {
+        stdio_inheritance: config.enable_stdio_inheritance,
+        reuse_port: config.reuse_port,
+        count_workers,
+        count_backlog,
+        reopen_logs: Hook(Rc::new(move || {
             if let Err(error) = log::reopen() {
                 tracing::error!("Cannot reopen the error log: {error}");
+            }
+            if let Err(error) = prepare() {
+                tracing::error!("Cannot reopen the access log: {error}");
             }
         })),
         in_force: Hook(Rc::new(move || {
@@ -107,6 +189,16 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
             }
         })),
     })
+}
+
+/// Workers open the access log with the rights they have left: it has to be there for them.
+fn prepare_access_log(config: &Config, owner: Owner) -> impl Fn() -> Result<(), String> + use<> {
+    let target = target(&config.accesslog);
+    let origin = config.origin("accesslog").to_string();
+    move || match &target {
+        Some(target) => log::prepare(target, owner).map_err(|error| format!("{error} ({origin})")),
+        None => Ok(()),
+    }
 }
 
 /// A worker's life under this configuration.
@@ -143,7 +235,7 @@ impl Surroundings {
             directory: directory(config, started),
             chosen: config.chdir.is_some(),
             variables: config.raw_env.clone(),
-            log: error_log(config),
+            log: error_log(config, owner(config).unwrap_or_default()),
             runtime: Arc::clone(&started.runtime),
         }
     }
@@ -169,14 +261,17 @@ fn directory(config: &Config, started: &Started) -> PathBuf {
 }
 
 fn name(config: &Config) -> String {
-    config.proc_name.clone().unwrap_or_else(|| config.wsgi_app.to_string())
+    config.proc_name.clone().unwrap_or_else(|| config.app_name())
 }
 
-fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), String> {
+fn owner(config: &Config) -> Result<Owner, String> {
     let complaint = |setting: &str, error: user::Unknown| format!("{error} ({})", config.origin(setting));
     let user = config.user.as_deref().map(user::user_id).transpose();
     let group = config.group.as_deref().map(user::group_id).transpose();
-    Ok((user.map_err(|error| complaint("user", error))?, group.map_err(|error| complaint("group", error))?))
+    Ok(Owner {
+        user: user.map_err(|error| complaint("user", error))?,
+        group: group.map_err(|error| complaint("group", error))?,
+    })
 }
 
 fn bind(address: &BindAddress) -> Bind {
@@ -236,8 +331,23 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         },
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
-        access: target(&config.accesslog).map(|target| (config.access_log_format.clone(), target)),
+        access: access_log(config),
+        statsd: statsd(config),
+        reload: config.reload.then(|| watch(config, started)),
     })
+}
+
+fn watch(config: &Config, started: &Started) -> Watch {
+    let directory = directory(config, started);
+    let named = |entry: &String| directory.join(entry).to_string_lossy().into_owned();
+    Watch {
+        engine: match config.reload_engine {
+            ReloadEngine::Auto => Engine::Auto,
+            ReloadEngine::Poll => Engine::Poll,
+            ReloadEngine::Inotify => Engine::Inotify,
+        },
+        extra: config.reload_extra_files.iter().map(named).collect(),
+    }
 }
 
 fn limits(config: &Config) -> Limits {

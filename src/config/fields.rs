@@ -9,8 +9,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::log_address::SocketAddress;
 use super::target::AppTarget;
-use super::types::{BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass};
+use super::types::{
+    BindAddress, Facility, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
+};
 use super::value::Value;
 
 /// A field of the configuration.
@@ -194,6 +197,55 @@ impl Field for ProxyProtocol {
             Value::Choice("v1") => Some(ProxyProtocol::V1),
             Value::Choice("v2") => Some(ProxyProtocol::V2),
             Value::Choice("auto") => Some(ProxyProtocol::Auto),
+            _ => None,
+        }
+    }
+}
+
+impl Field for ReloadEngine {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("auto") => Some(ReloadEngine::Auto),
+            Value::Choice("poll") => Some(ReloadEngine::Poll),
+            Value::Choice("inotify") => Some(ReloadEngine::Inotify),
+            _ => None,
+        }
+    }
+}
+
+/// By its number in RFC 5424 section 6.2.1.
+const FACILITIES: [&str; 12] =
+    ["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"];
+
+impl Field for Facility {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Choice(word) = value else { return None };
+        let local =
+            word.strip_prefix("local").and_then(|digit| digit.parse::<u8>().ok()).map(|local| 16 + local);
+        let named = FACILITIES.iter().position(|name| name == word).and_then(|at| u8::try_from(at).ok());
+        named.or(local).map(Facility)
+    }
+}
+
+/// Where syslog listens. Not optional: where nothing is said, it is the default.
+pub struct Syslog(pub SocketAddress);
+
+impl Field for Syslog {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Text(text) = value else { return None };
+        let text = if text.is_empty() { "udp://localhost:514" } else { text };
+        SocketAddress::syslog(text).ok().map(Syslog)
+    }
+}
+
+/// Where statsd listens.
+pub struct Statsd(pub Option<SocketAddress>);
+
+impl Field for Statsd {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Text(text) if text.is_empty() => Some(Statsd(None)),
+            Value::Text(text) => SocketAddress::statsd(text).ok().map(Some).map(Statsd),
             _ => None,
         }
     }

@@ -95,3 +95,18 @@ pub enum ProxyProtocol {
     /// Either.
     Auto,
 }
+
+/// How changed files are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadEngine {
+    /// By the kernel, where it does that.
+    Auto,
+    /// By looking again and again.
+    Poll,
+    /// By the kernel.
+    Inotify,
+}
+
+/// A syslog facility (RFC 5424 section 6.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facility(pub u8);

@@ -49,7 +49,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            request_line: 4094,
+            request_line: 8190,
             fields: 100,
             field_size: 8190,
             head: HEAD,
