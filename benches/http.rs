@@ -34,7 +34,18 @@ fn heads(c: &mut Criterion) {
     for (name, bytes) in [("2 fields", SMALL), ("14 fields", BROWSER)] {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         let mut head = Head::new();
-        group.bench_function(name, |b| b.iter(|| head.parse(black_box(bytes), &limits, &policy, true)));
+        group.bench_function(format!("{name}, recalled"), |b| {
+            b.iter(|| head.parse(black_box(bytes), &limits, &policy, true))
+        });
+        // Another Accept in every second request: nothing can be recalled.
+        let other = String::from_utf8_lossy(bytes).replace("Accept: ", "Accept: x").into_bytes();
+        let mut odd = false;
+        group.bench_function(format!("{name}, read"), |b| {
+            b.iter(|| {
+                odd = !odd;
+                head.parse(black_box(if odd { bytes } else { &other }), &limits, &policy, true)
+            })
+        });
     }
     let mut connection = Connection::new();
     group.bench_function("14 fields, connection", |b| {

@@ -12,7 +12,6 @@ import sys
 
 import pytest
 import requests
-
 from support.server import clean_environment
 
 SETTINGS = """

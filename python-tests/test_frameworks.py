@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 
+import apps.probe as probe
 import pytest
 import requests
-
-import apps.probe as probe
 from support.server import APPS
 
 SITES = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import socket
 
+import apps.probe as probe
 import pytest
 from support.wire import Wire, assert_refusal, chunked
-
-import apps.probe as probe
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 
+import apps.probe as probe
 import pytest
 from support.server import eventually
 from support.wire import Malformed, Wire, chunked
-
-import apps.probe as probe
 
 
 @pytest.fixture
@@ -400,11 +399,18 @@ def test_a_failure_in_the_body_is_visible_to_the_client(server, how):
         assert json.loads(wire.get("/pid").body)
 
 
-def test_a_failure_is_logged_with_traceback_method_and_path(server, wire):
-    wire.get("/fail?how=ValueError&when=call&unique=path")
-    server.log.wait("ValueError: probe failed")
-    server.log.wait("Traceback")
-    server.log.wait(r"GET .*/fail\?how=ValueError&when=call&unique=path|GET /fail")
+@pytest.mark.parametrize("when", ["call", "mid"])
+def test_a_failure_is_logged_with_traceback_method_and_path(serve, when):
+    server = serve("probe:application")
+    with Wire(server.address) as wire:
+        try:
+            wire.get(f"/fail?how=ValueError&when={when}")
+        except Malformed:
+            pass
+    server.log.wait("^ValueError: probe failed")
+    assert server.log.find(rf"GET /fail\?how=ValueError&when={when}")
+    assert server.log.find(r"^Traceback \(most recent call last\)")
+    assert server.log.find(r"probe\.py\", line \d+, in " + ("fail" if when == "call" else "__next__"))
 
 
 @pytest.mark.parametrize("kind", ["none", "str", "str-block", "int", "int-block", "none-block"])

@@ -40,11 +40,12 @@ def test_names_of_the_application(serve, app, text):
 
 @pytest.mark.parametrize("arguments", [
     ["--workers", "2", "forms:named"], ["forms:named", "--workers", "2"], ["forms:named", "--workers=2"], ["-w", "2", "forms:named"],
-    ["-w2", "forms:named"], ["--worke", "2", "forms:named", "--log-level=debug"],
+    ["-w2", "forms:named"], ["-w", "2", "forms:named", "--log-l=debug", "--keep", "3"],
 ])
 def test_ways_to_write_an_option(serve, arguments):
     server = serve(None, *arguments)
-    server.booted(2)
+    if "--workers" in arguments or "-w" in arguments:
+        server.booted(2)
     assert body(server) == "a name"
 
 

@@ -40,6 +40,16 @@ pub trait Runtime: Send + Sync {
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;
+    /// Gets ready to interrupt and to show threads; called once, in the main thread, before the
+    /// application is loaded.
+    fn prepare_watchdog(&self);
+    /// The Python stack of the thread the interpreter knows as `ident`. Waits for the interpreter.
+    fn stack(&self, ident: u64) -> Option<String>;
+    /// The same without the interpreter's leave, for when a thread does not give it back.
+    fn stack_by_force(&self, ident: u64) -> Option<String>;
+    /// Raises an exception in the exchange that `thread` (an index) has in hand, if it still has
+    /// one. Waits for the interpreter.
+    fn interrupt(&self, thread: usize) -> bool;
     /// Runs the application's exit handlers and flushes its streams, at the end of a worker.
     fn finish(&self);
 }
@@ -106,8 +116,8 @@ pub trait App: Send + Sync {
 
 /// A reply whose next block has to wait until the client has taken more.
 pub trait Reply: Send {
-    /// Goes on where [`Flow::Full`] stopped it.
-    fn resume(&mut self, out: &mut dyn Sink) -> Resumed;
+    /// Goes on where [`Flow::Full`] stopped it, in the thread of this index.
+    fn resume(&mut self, thread: usize, out: &mut dyn Sink) -> Resumed;
     /// The client is gone or out of time: closes the iterable. Failures of `close()` are logged.
     fn abandon(self: Box<Self>);
 }
@@ -145,6 +155,8 @@ pub struct Exchange<'a> {
     pub body: Body<'a>,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
+    /// Index of the thread that runs it.
+    pub thread: usize,
 }
 
 /// A complete, decoded request body.
@@ -193,8 +205,12 @@ pub struct Endpoint {
     pub server_name: String,
     /// SERVER_PORT.
     pub server_port: String,
-    /// SCRIPT_NAME: the mount prefix, without a trailing slash; cut off PATH_INFO.
-    pub script_name: String,
+    /// The mount prefix, without a trailing slash; cut off PATH_INFO.
+    pub script_name: Vec<u8>,
+    /// A prefix the proxy has cut off the path already. SCRIPT_NAME is this and `script_name`.
+    pub outer: Vec<u8>,
+    /// What a trusted proxy says its client's Host was; in place of HTTP_HOST.
+    pub host: Option<Vec<u8>>,
     /// What a PROXY header said.
     pub proxied: Option<Box<Proxied>>,
 }

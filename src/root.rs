@@ -7,11 +7,13 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use crate::cli::{self, Invocation, Loaded, Readers};
-use crate::config::{Config, exit};
+use crate::config::{Config, Origin, exit};
 use crate::door::Runtime;
 use crate::master::{self, MasterSettings};
 use crate::wiring;
@@ -33,8 +35,35 @@ pub fn main(args: Vec<OsString>, runtime: Arc<dyn Runtime>) -> i32 {
             say(&text);
             i32::from(code)
         }
-        Ok(Loaded::Run(config)) => start(invocation, *config, executable, runtime),
+        Ok(Loaded::Run(config)) => match elsewhere(&config, &invocation, executable.as_deref()) {
+            Some(error) => {
+                complain(&error);
+                i32::from(exit::CONFIGURATION)
+            }
+            None => start(invocation, *config, executable, runtime),
+        },
     }
+}
+
+/// An interpreter that the configuration file names: the launcher, which reads no files, is asked
+/// again. Returns only if that is not needed, or failed.
+fn elsewhere(config: &Config, invocation: &Invocation, executable: Option<&Path>) -> Option<String> {
+    let choices = [("python", "RWSGI_PYTHON", &config.python), ("venv", "RWSGI_VENV", &config.venv)];
+    let named = choices.into_iter().find_map(|(setting, variable, path)| {
+        let origin = config.origin(setting);
+        let path = path.as_ref().filter(|_| matches!(origin, Origin::File { .. }))?;
+        Some((variable, invocation.directory.join(path), origin))
+    });
+    let (variable, path, origin) = named?;
+    let Some(executable) = executable else {
+        return Some(format!(
+            "rwsgi: {} ({origin}) cannot be followed: this server was started from Python; start `rwsgi`",
+            path.display()
+        ));
+    };
+    // The variable is stronger than the file: the next time round this is settled.
+    let error = Command::new(executable).args(&invocation.args).env(variable, &path).exec();
+    Some(format!("rwsgi: cannot start {} for {}: {error}", executable.display(), path.display()))
 }
 
 fn start(

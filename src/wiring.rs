@@ -12,7 +12,8 @@ use std::sync::Arc;
 use crate::cli::Invocation;
 use crate::config::log_address::SocketAddress;
 use crate::config::types::{
-    BindAddress, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine,
+    WorkerClass,
 };
 use crate::config::{Config, exit};
 use crate::door::{AppSpec, Paste, Runtime};
@@ -25,7 +26,7 @@ use crate::master::{MasterSettings, Seat};
 use crate::metrics::statsd::{LogLine, Statsd, StatsdSettings};
 use crate::system::messenger::Destination;
 use crate::system::user;
-use crate::worker::settings::{Engine, Watch};
+use crate::worker::settings::{Engine, Forwarding, Said, Watch};
 use crate::worker::{self, WorkerSettings};
 
 /// What stays the same over reloads.
@@ -322,7 +323,13 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
             .iter()
             .map(|(name, value)| SchemeHeader::new(name, value))
             .collect(),
-        script_name: std::env::var("SCRIPT_NAME").unwrap_or_default().trim_end_matches('/').to_owned(),
+        script_name: script_name(config),
+        forwarding: Forwarding {
+            client: said(config.forwarded_for),
+            host: said(config.forwarded_host),
+            port: config.forwarded_port,
+            prefix: config.forwarded_prefix,
+        },
         proxy: match config.proxy_protocol {
             ProxyProtocol::Off => None,
             ProxyProtocol::V1 => Some(Mode::V1),
@@ -347,6 +354,21 @@ fn watch(config: &Config, started: &Started) -> Watch {
             ReloadEngine::Inotify => Engine::Inotify,
         },
         extra: config.reload_extra_files.iter().map(named).collect(),
+    }
+}
+
+/// The variable of that name, as the workers will have it.
+fn script_name(config: &Config) -> String {
+    let chosen = config.raw_env.iter().rev().find(|(name, _)| name == "SCRIPT_NAME");
+    let value = chosen.map(|(_, value)| value.clone());
+    value.unwrap_or_else(|| std::env::var("SCRIPT_NAME").unwrap_or_default()).trim_end_matches('/').to_owned()
+}
+
+fn said(by: ForwardedBy) -> Said {
+    match by {
+        ForwardedBy::Off => Said::Nowhere,
+        ForwardedBy::Own => Said::Own,
+        ForwardedBy::Standard => Said::Forwarded,
     }
 }
 
@@ -375,7 +397,7 @@ fn policy(config: &Config) -> Policy {
         permit_unconventional_http_method: config.permit_unconventional_http_method,
         permit_unconventional_http_version: config.permit_unconventional_http_version,
         casefold_http_method: config.casefold_http_method,
-        ..Policy::default()
+        drop_untrusted_forwarded: config.drop_untrusted_forwarded,
     }
 }
 

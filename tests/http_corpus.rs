@@ -4,6 +4,7 @@
 //! left out, `\r \n \t \0 \\ \xHH` stand for bytes, and `\*N{text}` for `text` repeated N times.
 //! `NAME.expect` holds what the connection makes of it. With RWSGI_BLESS set the expectations are
 //! written instead of compared.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod http_common;
 

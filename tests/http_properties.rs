@@ -1,5 +1,6 @@
 //! Properties over random streams: pieces do not matter, nothing panics, and an independent,
 //! naive reading of the RFCs comes to the same.
+#![allow(clippy::print_stdout, reason = "test code")]
 
 mod http_common;
 
@@ -64,10 +65,10 @@ fn pipeline(random: &mut Random) -> (Vec<u8>, Vec<Vec<u8>>) {
         "X-C: caf\u{e9}",
     ];
     let (mut stream, mut bodies) = (Vec::new(), Vec::new());
-    for number in 0..1 + random.below(4) {
+    for _ in 0..1 + random.below(4) {
         let body: Vec<u8> = (0..random.below(60)).map(|_| *random.pick(b"\r\n0aGET :/\0\xff")).collect();
         let target = *random.pick(&["/", "/a?b", "http://b.test/c", "//d?"]);
-        let mut head = format!("POST {target} HTTP/1.1\r\nHost: a{number}\r\n");
+        let mut head = format!("POST {target} HTTP/1.1\r\nHost: a{}\r\n", random.below(2));
         for _ in 0..random.below(5) {
             head += *random.pick(&FIELDS);
             head += "\r\n";
@@ -159,16 +160,16 @@ fn broken_streams_come_to_the_same_in_any_pieces() {
     check("mutations", |random| {
         let (mut stream, _) = pipeline(random);
         mutate(random, &mut stream);
-        let whole = received(&stream, &[]).coarse();
+        let whole = received(&stream, &[]).whether();
         let count = random.below(20);
         assert_eq!(
-            received(&stream, &random.cuts(stream.len(), count)).coarse(),
+            received(&stream, &random.cuts(stream.len(), count)).whether(),
             whole,
             "{}",
             stream.escape_ascii()
         );
         let every: Vec<_> = (0..stream.len()).collect();
-        assert_eq!(received(&stream, &every).coarse(), whole, "{}", stream.escape_ascii());
+        assert_eq!(received(&stream, &every).whether(), whole, "{}", stream.escape_ascii());
     });
 }
 
@@ -186,9 +187,9 @@ fn lenient_policies_neither_panic_nor_move_the_body() {
         let (mut stream, _) = pipeline(random);
         mutate(random, &mut stream);
         let limits = Limits { body: Some(50), ..Limits::default() };
-        let whole = play(&stream, &[], &limits, &policy).coarse();
+        let whole = play(&stream, &[], &limits, &policy).whether();
         let every: Vec<_> = (0..stream.len()).collect();
-        assert_eq!(play(&stream, &every, &limits, &policy).coarse(), whole, "{}", stream.escape_ascii());
+        assert_eq!(play(&stream, &every, &limits, &policy).whether(), whole, "{}", stream.escape_ascii());
     });
 }
 
@@ -283,11 +284,11 @@ fn naive_head(head: &str) -> Option<(String, String, Option<usize>, bool)> {
         if !naive_token(name) || value.chars().any(|c| c != '\t' && (c < ' ' || c == '\x7f')) {
             return None;
         }
-        if name.to_lowercase() == "expect"
-            && !old
-            && value.trim_matches([' ', '\t']).to_lowercase() != "100-continue"
-            && !value.trim_matches([' ', '\t']).is_empty()
-        {
+        let known = |expectation: &str| {
+            let expectation = expectation.trim_matches([' ', '\t']);
+            expectation.is_empty() || expectation.eq_ignore_ascii_case("100-continue")
+        };
+        if name.eq_ignore_ascii_case("expect") && !old && !value.split(',').all(known) {
             return None;
         }
         fields.push((name.to_lowercase(), value.trim_matches([' ', '\t'])));

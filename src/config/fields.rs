@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::log_address::SocketAddress;
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, Facility, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
+    BindAddress, Facility, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
+    ReloadEngine, WorkerClass,
 };
 use super::value::Value;
 
@@ -185,6 +186,17 @@ impl Field for HeaderMap {
             Value::Choice("drop") => Some(HeaderMap::Drop),
             Value::Choice("refuse") => Some(HeaderMap::Refuse),
             Value::Choice("dangerous") => Some(HeaderMap::Dangerous),
+            _ => None,
+        }
+    }
+}
+
+impl Field for ForwardedBy {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("off") => Some(ForwardedBy::Off),
+            Value::Choice("x-forwarded-for" | "x-forwarded-host") => Some(ForwardedBy::Own),
+            Value::Choice("forwarded") => Some(ForwardedBy::Standard),
             _ => None,
         }
     }

@@ -18,7 +18,8 @@ use super::origin::Origin;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, Facility, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
+    BindAddress, Facility, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
+    ReloadEngine, WorkerClass,
 };
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
@@ -107,6 +108,16 @@ pub struct Config {
     pub forwarded_allow_ips: Networks,
     /// Upper-case header names and the value that means https.
     pub secure_scheme_headers: Vec<(String, String)>,
+    /// Which field of theirs becomes REMOTE_ADDR.
+    pub forwarded_for: ForwardedBy,
+    /// Which field of theirs becomes Host and SERVER_NAME.
+    pub forwarded_host: ForwardedBy,
+    /// Whether their X-Forwarded-Port becomes SERVER_PORT.
+    pub forwarded_port: bool,
+    /// Whether their X-Forwarded-Prefix goes before SCRIPT_NAME.
+    pub forwarded_prefix: bool,
+    /// Whether forwarding fields of other peers are left out of environ.
+    pub drop_untrusted_forwarded: bool,
     /// Upper-case names with underscores that trusted peers may send; `*`: all.
     pub forwarder_headers: Vec<String>,
     /// What becomes of other names with underscores.
@@ -249,6 +260,11 @@ impl Config {
             limit_trailers: field(&sheet, "limit_trailers")?,
             forwarded_allow_ips: field(&sheet, "forwarded_allow_ips")?,
             secure_scheme_headers: field(&sheet, "secure_scheme_headers")?,
+            forwarded_for: field(&sheet, "forwarded_for")?,
+            forwarded_host: field(&sheet, "forwarded_host")?,
+            forwarded_port: field(&sheet, "forwarded_port")?,
+            forwarded_prefix: field(&sheet, "forwarded_prefix")?,
+            drop_untrusted_forwarded: field(&sheet, "drop_untrusted_forwarded")?,
             forwarder_headers: field(&sheet, "forwarder_headers")?,
             header_map: field(&sheet, "header_map")?,
             permit_obsolete_folding: field(&sheet, "permit_obsolete_folding")?,

@@ -39,8 +39,15 @@ pub type Source = Vec<Given>;
 pub const PREFIX: &str = "RWSGI_";
 
 /// `RWSGI_` variables that are not settings: between our own processes, and for our tests.
-pub const RESERVED_VARIABLES: &[&str] =
-    &["RWSGI_BLESS", "RWSGI_BOOT", "RWSGI_CORE", "RWSGI_FD", "RWSGI_FDS", "RWSGI_PID", "RWSGI_LAUNCHER"];
+pub const RESERVED_VARIABLES: &[&str] = &[
+    "RWSGI_BLESS",
+    "RWSGI_CORE",
+    "RWSGI_EXECUTABLE",
+    "RWSGI_LAUNCH",
+    "RWSGI_UPGRADE_FD",
+    "RWSGI_UPGRADE_FOREIGN",
+    "RWSGI_UPGRADE_PID",
+];
 
 /// Whose name it is.
 pub enum Named {

@@ -350,6 +350,44 @@ pub static SETTINGS: &[Setting] = &[
         .example("X-FORWARDED-PROTO=https")
         .help("Headers, and their values, by which such proxies say https.")
         .more("If two of them disagree, the request is refused."),
+    Setting::ours(
+        Security,
+        "forwarded_for",
+        Kind::Choice(&["off", "x-forwarded-for", "forwarded"], &[("false", "off"), ("none", "off")]),
+        "off",
+    )
+    .flags(&["--forwarded-for"])
+    .example("x-forwarded-for")
+    .help("Header by which such proxies say REMOTE_ADDR. [off]")
+    .more(
+        "`x-forwarded-for` or RFC 7239's `forwarded`, walked from the right as far as `forwarded_allow_ips` \
+         trusts. Only for a proxy that sets or extends the header itself. REMOTE_PORT is left out then. With \
+         `forwarded`, here or below, its `proto` counts as one of `secure_scheme_headers`.",
+    ),
+    Setting::ours(
+        Security,
+        "forwarded_host",
+        Kind::Choice(&["off", "x-forwarded-host", "forwarded"], &[("false", "off"), ("none", "off")]),
+        "off",
+    )
+    .flags(&["--forwarded-host"])
+    .example("x-forwarded-host")
+    .help("Header by which such proxies say Host. [off]")
+    .more("It becomes HTTP_HOST, SERVER_NAME and SERVER_PORT. Only for a proxy that sets it itself."),
+    Setting::ours(Security, "forwarded_port", Kind::Flag, "false")
+        .flags(&["--forwarded-port"])
+        .example("true")
+        .help("Take SERVER_PORT from such proxies' X-Forwarded-Port."),
+    Setting::ours(Security, "forwarded_prefix", Kind::Flag, "false")
+        .flags(&["--forwarded-prefix"])
+        .example("true")
+        .help("Take SCRIPT_NAME from such proxies' X-Forwarded-Prefix.")
+        .more("For proxies that cut the prefix off the path: PATH_INFO stays as it comes."),
+    Setting::ours(Security, "drop_untrusted_forwarded", Kind::Flag, "false")
+        .flags(&["--drop-untrusted-forwarded"])
+        .example("true")
+        .help("Hide forwarding headers of other peers from the application.")
+        .more("`Forwarded`, `X-Forwarded-*`, `X-Real-IP` of peers that `forwarded_allow_ips` does not name."),
     Setting::theirs(ServerMechanics, "forwarder_headers", Kind::UpperWords, "SCRIPT_NAME,PATH_INFO")
         .flags(&["--forwarder-headers"])
         .example("REMOTE_USER")

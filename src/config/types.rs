@@ -83,6 +83,17 @@ pub enum HeaderMap {
     Dangerous,
 }
 
+/// Which field of a trusted proxy says something about its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedBy {
+    /// None.
+    Off,
+    /// The `X-Forwarded-` field of that name.
+    Own,
+    /// RFC 7239's `Forwarded`.
+    Standard,
+}
+
 /// Whether connections begin with a PROXY protocol header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyProtocol {

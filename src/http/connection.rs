@@ -12,7 +12,7 @@
 //!
 //! | Phase | Entered | Holds | Left | Deadline of |
 //! |---|---|---|---|---|
-//! | Idle | new, or `next` after a complete message | nothing | with the first byte | keep-alive |
+//! | Idle | new, or `next` after a complete message | nothing | with the first byte that is no empty line | keep-alive |
 //! | Head | a byte has come | how far the head was read | head complete, or refused | head |
 //! | Body | a head with a body | what is left of it, or the chunked decoder | body complete, or refused | body |
 //! | Complete | the message's last byte | nothing more | `next`, `close` | the response |
@@ -59,7 +59,7 @@ pub enum Received {
 /// What the worker sees of the state: which deadline runs, and whether the end is clean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Between messages, no byte of the next one seen.
+    /// Between messages, nothing but empty lines of the next one seen.
     Idle,
     /// Inside a head.
     Head,
@@ -127,7 +127,8 @@ impl Connection {
     fn receive_head(&mut self, input: &[u8], limits: &Limits, policy: &Policy, trusted: bool) -> Received {
         match self.head.parse(input, limits, policy, trusted) {
             Ok(Parsed::NeedMore) => {
-                self.state = State::Head;
+                // Empty lines are no request: some clients end a body with one more CRLF.
+                self.state = if self.head.is_blank() { State::Idle } else { State::Head };
                 Received::NeedMore
             }
             Ok(Parsed::Complete) => {

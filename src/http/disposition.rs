@@ -79,15 +79,15 @@ pub fn dispose(
     let keep_alive = request.wants_keep_alive && !request.must_close && !closing && !head.wants_close();
     let status = head.status();
     let given = head.content_length();
+    // RFC 9112 section 6.3 rule 1.
+    if matches!(status, 0..=100 | 102..=199 | 204) {
+        return Disposition { framing: BodyFraming::Empty, announced: None, keep_alive };
+    }
     // RFC 9112 section 6.3 rule 2, and RFC 9110 section 7.8: what follows is not HTTP.
     if (request.is_connect && (200..=299).contains(&status)) || status == 101 {
         let framing =
             if status == 101 && !request.upgrade { BodyFraming::Empty } else { BodyFraming::UntilClose };
         return Disposition { framing, announced: None, keep_alive: false };
-    }
-    // RFC 9112 section 6.3 rule 1.
-    if status < 200 || status == 204 {
-        return Disposition { framing: BodyFraming::Empty, announced: None, keep_alive };
     }
     // RFC 9110 section 15.3.6: no content, but its end has to be seen.
     if status == 205 {

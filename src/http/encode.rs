@@ -8,7 +8,8 @@
 
 use super::disposition::{BodyFraming, Disposition};
 use super::head::Version;
-use super::response::{ResponseHead, reason};
+use super::response::ResponseHead;
+use super::status::reason;
 
 /// `100 Continue`, whole.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

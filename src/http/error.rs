@@ -54,7 +54,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Bytes of a peer as printable ASCII, at most [`QUOTED`] of them.
+/// Bytes of a peer as printable ASCII, cut short.
 pub fn escape(bytes: &[u8]) -> String {
     let shown = bytes.get(..QUOTED).unwrap_or(bytes);
     let mut text = shown.escape_ascii().to_string();

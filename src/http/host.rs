@@ -101,60 +101,64 @@ fn is_name_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
+    const GOOD: &[&str] = &[
+        "judge.test",
+        "localhost",
+        "a",
+        "judge.test:8080",
+        "judge.test:",
+        "judge.test:0080",
+        "127.0.0.1",
+        "127.0.0.1:65535",
+        "[::1]",
+        "[::1]:80",
+        "[::ffff:1.2.3.4]:",
+        "[v1.fe80::a+en1]",
+        "under_score.test",
+        "xn--mnchen-3ya.test",
+        "a%20b",
+        "a!$&'()*+;=b~",
+    ];
+
+    const BAD: &[&str] = &[
+        "",
+        ":80",
+        "judge test",
+        "judge.test/x",
+        "u@judge.test",
+        "judge.test, evil.test",
+        "judge.test,evil.test",
+        "judge.test:abc",
+        "judge.test:-1",
+        "judge.test:65536",
+        "judge.test:99999999999999999999",
+        "judge.test:80:80",
+        "::1",
+        "[::1",
+        "[::1]x",
+        "[::1]80",
+        "[]",
+        "[1.2.3.4]",
+        "[fe80::1%25eth0]",
+        "[v.a]",
+        "[v1.]",
+        "[vx.a]",
+        "a%2",
+        "a%zz",
+        "judge.test?x",
+        "judge.test#x",
+        "judge\\test",
+        "\"judge\"",
+        "caf\u{e9}",
+        "a\tb",
+    ];
+
     #[test]
     fn hosts() {
-        for good in [
-            "judge.test",
-            "localhost",
-            "a",
-            "judge.test:8080",
-            "judge.test:",
-            "judge.test:0080",
-            "127.0.0.1",
-            "127.0.0.1:65535",
-            "[::1]",
-            "[::1]:80",
-            "[::ffff:1.2.3.4]:",
-            "[v1.fe80::a+en1]",
-            "under_score.test",
-            "xn--mnchen-3ya.test",
-            "a%20b",
-            "a!$&'()*+;=b~",
-        ] {
+        for good in GOOD {
             assert!(is_valid(good.as_bytes()), "{good}");
         }
-        for bad in [
-            "",
-            ":80",
-            "judge test",
-            "judge.test/x",
-            "u@judge.test",
-            "judge.test, evil.test",
-            "judge.test,evil.test",
-            "judge.test:abc",
-            "judge.test:-1",
-            "judge.test:65536",
-            "judge.test:99999999999999999999",
-            "judge.test:80:80",
-            "::1",
-            "[::1",
-            "[::1]x",
-            "[::1]80",
-            "[]",
-            "[1.2.3.4]",
-            "[fe80::1%25eth0]",
-            "[v.a]",
-            "[v1.]",
-            "[vx.a]",
-            "a%2",
-            "a%zz",
-            "judge.test?x",
-            "judge.test#x",
-            "judge\\test",
-            "\"judge\"",
-            "caf\u{e9}",
-            "a\tb",
-        ] {
+        for bad in BAD {
             assert!(!is_valid(bad.as_bytes()), "{bad}");
         }
     }

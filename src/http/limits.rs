@@ -110,3 +110,19 @@ impl Default for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_limits_leave_room_for_each_other() {
+        assert_eq!(Limits::derive(4094, 100, 8190), Limits::default());
+        let wide = Limits::derive(0, 0, 0);
+        assert_eq!((wide.request_line, wide.fields, wide.field_size), (wide.head, 32768, 8190));
+        let large = Limits::derive(8190, 100, 1 << 20);
+        assert!(large.head > 4 << 20, "{large:?}");
+        let absurd = Limits::derive(usize::MAX, usize::MAX, usize::MAX);
+        assert!(absurd.head <= u32::MAX as usize, "spans are 32 bits wide");
+    }
+}

@@ -19,6 +19,7 @@
 //! | [`chunked`] | the chunked coding | 9112 section 7.1 |
 //! | [`response`] | the head an application answers with | 9110 section 15 |
 //! | [`disposition`] | how a response is framed, and whether the connection lives on | 9112 section 6 |
+//! | [`status`] | reason phrases | 9110 section 15 |
 //! | [`encode`] | the bytes of a response | 9112 sections 4 and 7.1 |
 //! | [`addr_set`] | whom the operator trusts | |
 //! | [`forwarded`] | what a proxy says about its client | 7239 |
@@ -44,4 +45,5 @@ pub mod proxy_protocol;
 pub mod request_line;
 pub mod response;
 pub mod rules;
+pub mod status;
 pub mod target;

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! 1. It is said whether there is a header as soon as the bytes differ from one, never later.
-//! 2. A header is taken whole or refused; at most [`V2_MAX`] bytes are waited for.
+//! 2. A header is taken whole or refused; at most `V2_MAX` bytes are waited for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -1,7 +1,7 @@
 //! What do the fields of a complete head mean together? RFC 9110 sections 7.2, 7.6.1, 7.8 and
 //! 10.1.1, RFC 9112 sections 3.2 and 9.3.
 //!
-//! Must not know: lines, the body. The body's length is [`framing`](super::framing)'s to decide.
+//! Must not know: lines, the body. The body's length is [`framing`]'s to decide.
 //!
 //! Invariants:
 //! 1. Faults that decide where the message ends come before those that do not.
@@ -15,8 +15,6 @@ use super::{framing, host};
 
 /// Judges a head whose lines have all been read, and fills in what follows from its fields.
 pub(super) fn check(head: &mut Head, bytes: &[u8], limits: &Limits, trusted: bool) -> Result<(), Refusal> {
-    head.is_head = head.method.of(bytes) == b"HEAD";
-    head.is_connect = head.method.of(bytes) == b"CONNECT";
     check_host(head, bytes)?;
     head.body = body_length(head, bytes, limits)?;
     // RFC 9110 section 7.4: https only over a secured connection, which a trusted proxy vouches for.

@@ -1,22 +1,24 @@
 //! Heads as a whole: rules by clause, limits, policies, and every way to cut them.
 
 use super::*;
+use crate::http::error::{Refusal, RefusalKind};
+use crate::http::limits::{Limits, Policy};
 
-const HOST: &str = "Host: a.test";
+pub(super) const HOST: &str = "Host: a.test";
 
-struct Case {
-    limits: Limits,
-    policy: Policy,
-    trusted: bool,
+pub(super) struct Case {
+    pub(super) limits: Limits,
+    pub(super) policy: Policy,
+    pub(super) trusted: bool,
 }
 
 impl Case {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Case { limits: Limits::default(), policy: Policy::default(), trusted: false }
     }
 
     /// Parses whole and byte by byte; both must come to the same.
-    fn parse(&self, bytes: &[u8]) -> Result<Option<Head>, RefusalKind> {
+    pub(super) fn parse(&self, bytes: &[u8]) -> Result<Option<Head>, RefusalKind> {
         let mut whole = Head::new();
         let verdict = whole.parse(bytes, &self.limits, &self.policy, self.trusted);
         let mut dripped = Head::new();
@@ -44,7 +46,7 @@ impl Case {
     }
 }
 
-fn request(line: &str, fields: &[&str]) -> Vec<u8> {
+pub(super) fn request(line: &str, fields: &[&str]) -> Vec<u8> {
     let mut text = format!("{line}\r\n");
     for field in fields {
         text += field;
@@ -55,7 +57,7 @@ fn request(line: &str, fields: &[&str]) -> Vec<u8> {
     text.chars().map(|c| c as u8).collect()
 }
 
-fn get(fields: &[&str]) -> Vec<u8> {
+pub(super) fn get(fields: &[&str]) -> Vec<u8> {
     request("GET /a?b HTTP/1.1", &[&[HOST], fields].concat())
 }
 
@@ -110,11 +112,25 @@ fn paths_of_the_other_forms() {
     }
 }
 
+fn check(rows: &[(&str, Vec<u8>, RefusalKind)]) {
+    for (clause, bytes, kind) in rows {
+        // Byte by byte a bare CR or LF is seen sooner, as another fault of the same line.
+        if *kind == RefusalKind::LineEnd {
+            let mut head = Head::new();
+            let verdict = head.parse(bytes, &Limits::default(), &Policy::default(), false);
+            let status = verdict.map_err(|refusal| refusal.status);
+            assert_eq!(status, Err(400), "{clause}: {}", bytes.escape_ascii());
+            continue;
+        }
+        assert_eq!(refused(bytes), Some(*kind), "{clause}: {}", bytes.escape_ascii());
+    }
+}
+
 #[test]
-fn each_refusal_rests_on_a_clause() {
+fn each_refusal_of_fields_rests_on_a_clause() {
     use RefusalKind::*;
     let v11 = "GET / HTTP/1.1";
-    for (clause, bytes, kind) in [
+    check(&[
         ("9112 3.2: one Host", request(v11, &[]), HostMissing),
         ("9112 3.2: one Host", get(&["host: a.test"]), HostRepeated),
         ("9112 3.2: one Host", request("GET / HTTP/1.0", &[HOST, HOST]), HostRepeated),
@@ -144,6 +160,13 @@ fn each_refusal_rests_on_a_clause() {
         ("9112 5.2", get(&["X-A: a", " b"]), Folding),
         ("9112 5.2", get(&["X-A: a", "\tb"]), Folding),
         ("9112 5.2", get(&["X-A: a", " "]), Folding),
+    ]);
+}
+
+#[test]
+fn each_refusal_of_heads_rests_on_a_clause() {
+    use RefusalKind::*;
+    check(&[
         ("9110 8.3: singleton", get(&["Content-Type: a", "content-type: a"]), ContentTypeRepeated),
         ("9112 6.3 rule 5", get(&["Content-Length: +5"]), ContentLength),
         ("9112 6.3 rule 5", get(&["Content-Length: 5", "Content-Length: 5"]), ContentLengthRepeated),
@@ -158,21 +181,7 @@ fn each_refusal_rests_on_a_clause() {
         ("9112 2.2", b"\nGET / HTTP/1.1\r\n".to_vec(), LineEnd),
         ("9112 2.2", b"\r\rGET / HTTP/1.1\r\n".to_vec(), LineEnd),
         ("9112 2.2", b"GET / HTTP/1.1\r\r\nHost: a\r\n\r\n".to_vec(), LineEnd),
-    ] {
-        // Where a bare CR or LF is seen sooner byte by byte, only the kind may differ.
-        if kind == LineEnd {
-            let mut head = Head::new();
-            let verdict = head.parse(&bytes, &Limits::default(), &Policy::default(), false);
-            assert_eq!(
-                verdict.map_err(|refusal| refusal.status),
-                Err(400),
-                "{clause}: {}",
-                bytes.escape_ascii()
-            );
-            continue;
-        }
-        assert_eq!(refused(&bytes), Some(kind), "{clause}: {}", bytes.escape_ascii());
-    }
+    ]);
 }
 
 #[test]
@@ -240,98 +249,6 @@ fn expectations_and_upgrades() {
         let head = Case::new().parse(&bytes).unwrap().unwrap();
         assert_eq!((head.expects_continue, head.upgrade), (expects, upgrade), "{line} {fields:?}");
     }
-}
-
-#[test]
-fn names_with_underscores() {
-    let bytes = get(&["X_A: 1", "Content_Length: 5", "SCRIPT_NAME: /x", "X-A: 2"]);
-    let names = |case: &Case| {
-        let head = case.parse(&bytes)?.unwrap();
-        let names =
-            head.fields.iter().map(|field| String::from_utf8(field.name.of(&bytes).to_vec()).unwrap());
-        Ok((names.collect::<Vec<_>>().join(" "), head.body))
-    };
-    let with = |header_map, trusted| Case {
-        policy: Policy { header_map, ..Policy::default() },
-        trusted,
-        ..Case::new()
-    };
-    let none = BodyLength::None;
-    assert_eq!(names(&with(HeaderMap::Drop, false)), Ok(("Host X-A".into(), none)));
-    assert_eq!(names(&with(HeaderMap::Drop, true)), Ok(("Host SCRIPT_NAME X-A".into(), none)));
-    assert_eq!(names(&with(HeaderMap::Refuse, true)), Err(RefusalKind::Underscore));
-    let all = "Host X_A Content_Length SCRIPT_NAME X-A";
-    assert_eq!(names(&with(HeaderMap::Dangerous, false)), Ok((all.into(), none)));
-    let mut star = with(HeaderMap::Refuse, true);
-    star.policy.forwarder_headers = vec!["*".into()];
-    assert_eq!(names(&star), Ok((all.into(), none)));
-    star.trusted = false;
-    assert_eq!(names(&star), Err(RefusalKind::Underscore));
-}
-
-#[test]
-fn a_script_name_is_known_from_trusted_peers_only() {
-    let bytes = get(&["SCRIPT_NAME: /x"]);
-    for (trusted, kind) in [(true, Known::ScriptName), (false, Known::Other)] {
-        let policy = Policy { header_map: HeaderMap::Dangerous, ..Policy::default() };
-        let head = Case { policy, trusted, ..Case::new() }.parse(&bytes).unwrap().unwrap();
-        assert_eq!(head.fields[1].kind, kind);
-    }
-}
-
-#[test]
-fn a_proxy_field_never_gets_through() {
-    let bytes = get(&["Proxy: evil", "PROXY: evil"]);
-    let head = Case { trusted: true, ..Case::new() }.parse(&bytes).unwrap().unwrap();
-    assert_eq!(head.fields.len(), 1);
-}
-
-#[test]
-fn forwarding_fields_of_untrusted_peers_can_be_dropped() {
-    let bytes = get(&[
-        "X-Forwarded-For: 1",
-        "Forwarded: for=1",
-        "X-Real-IP: 1",
-        "x-forwarded-own: 1",
-        "X-Forward: 1",
-    ]);
-    let policy = Policy { drop_untrusted_forwarded: true, ..Policy::default() };
-    for (trusted, count) in [(false, 2), (true, 6)] {
-        let case = Case { policy: policy.clone(), trusted, ..Case::new() };
-        assert_eq!(case.parse(&bytes).unwrap().unwrap().fields.len(), count);
-    }
-}
-
-#[test]
-fn folded_lines_where_permitted() {
-    let policy = Policy { permit_obsolete_folding: true, ..Policy::default() };
-    let case = Case { policy, ..Case::new() };
-    let bytes = get(&["X-A: a", " b", "\t c ", "X-B:", "  d", "X-C: e", " ", "X_D: f", " g", "X-E: h"]);
-    let head = case.parse(&bytes).unwrap().unwrap();
-    let source = head.source(&bytes);
-    assert_eq!(source.len(), head.len);
-    let values: Vec<_> = head.fields.iter().map(|field| field.value.of(source)).collect();
-    assert_eq!(values, [&b"a.test"[..], b"a   b  \t c", b"d", b"e", b"h"]);
-    for (fields, kind) in [
-        (&["Content-Length:", " 5"][..], RefusalKind::Folding),
-        (&["Transfer-Encoding: chunked", " "], RefusalKind::Folding),
-        (&["X-A: a", " b\0"], RefusalKind::FieldValue),
-        (&["X-A: a", " b\rc"], RefusalKind::FieldValue),
-    ] {
-        assert_eq!(case.parse(&get(fields)).err(), Some(kind), "{fields:?}");
-    }
-    assert_eq!(case.parse(&request("GET / HTTP/1.1", &[" X: y", HOST])).err(), Some(RefusalKind::Folding));
-    assert_eq!(case.parse(&request("GET / HTTP/1.1", &[HOST, " .evil"])).err(), Some(RefusalKind::Folding));
-}
-
-#[test]
-fn methods_are_folded_to_upper_case_where_asked() {
-    let policy =
-        Policy { permit_unconventional_http_method: true, casefold_http_method: true, ..Policy::default() };
-    let bytes = request("hEad / HTTP/1.1", &[HOST]);
-    let head = Case { policy, ..Case::new() }.parse(&bytes).unwrap().unwrap();
-    assert_eq!(head.method.of(head.source(&bytes)), b"HEAD");
-    assert!(head.is_head);
 }
 
 #[test]
@@ -406,9 +323,57 @@ fn a_head_is_reused_without_a_trace() {
     let second = request("GET / HTTP/1.1", &[HOST]);
     assert_eq!(head.parse(&first, &Limits::default(), &Policy::default(), false), Ok(Parsed::Complete));
     assert_eq!(head.parse(&second, &Limits::default(), &Policy::default(), false), Ok(Parsed::Complete));
+    assert!(!head.same_fields);
     let mut fresh = Head::new();
     fresh.parse(&second, &Limits::default(), &Policy::default(), false).unwrap();
+    head.remembered = Remembered::default();
+    fresh.remembered = Remembered::default();
     assert_eq!(format!("{head:?}"), format!("{fresh:?}"));
+}
+
+/// A reused head and a fresh one come to the same, whether or not the lines were remembered.
+#[test]
+fn remembered_fields_are_those_that_would_be_read() {
+    let (v10, v11) = ("POST / HTTP/1.0", "POST /a/longer/path?q HTTP/1.1");
+    let sets: [&[&str]; 6] = [
+        &[HOST],
+        &[HOST, "Content-Length: 5"],
+        &[HOST, "Content-Length: 5", "Connection: close", "X_A: 1"],
+        &[HOST, "Transfer-Encoding: chunked", "Expect: 100-continue"],
+        &[HOST, "X-A: 1"],
+        &[],
+    ];
+    let mut head = Head::new();
+    let mut recalled = 0;
+    for round in 0..600usize {
+        // Runs of the same fields, under changing request lines.
+        let (line, fields) = ([v10, v11, v11][round % 3], sets[round / 4 * 7 % 6]);
+        let bytes = [b"\r\n".repeat(round % 2), request(line, fields), b"GET".to_vec()].concat();
+        let trusted = round % 50 < 25;
+        let mut fresh = Head::new();
+        let expected = fresh.parse(&bytes, &Limits::default(), &Policy::default(), trusted);
+        let verdict = head.parse(&bytes, &Limits::default(), &Policy::default(), trusted);
+        assert_eq!(verdict, expected, "{}", bytes.escape_ascii());
+        recalled += usize::from(head.same_fields);
+        if verdict == Ok(Parsed::Complete) {
+            head.same_fields = false;
+            assert_eq!((&head.fields, head.body, head.len), (&fresh.fields, fresh.body, fresh.len));
+            assert_eq!(head.header_block, fresh.header_block);
+            assert_eq!((head.seen, head.repeated), (fresh.seen, fresh.repeated));
+            assert_eq!(head.wants_keep_alive, fresh.wants_keep_alive);
+            assert_eq!(head.expects_continue, fresh.expects_continue);
+        }
+    }
+    assert!(recalled > 150, "{recalled}");
+}
+
+#[test]
+fn the_method_is_known_when_a_field_is_refused() {
+    let mut head = Head::new();
+    let bytes = request("HEAD / HTTP/1.1", &["X A: b"]);
+    assert!(head.parse(&bytes, &Limits::default(), &Policy::default(), false).is_err());
+    assert!(head.is_head);
+    assert_eq!(head.target.of(&bytes), b"/");
 }
 
 #[test]

@@ -43,7 +43,9 @@ pub fn live(
         };
         tracing::info!(target: "rwsgi", "Booting worker with pid: {}", getpid());
         seat.row.enter(getpid().as_raw());
-        (settings.worker.0)(seat)
+        let code = (settings.worker.0)(seat);
+        tracing::info!(target: "rwsgi", "Worker exiting (pid: {})", getpid());
+        code
     }));
     raw::exit_now(life.unwrap_or(exit::BUG))
 }

@@ -15,7 +15,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -206,10 +205,10 @@ fn bind_one(bind: &Bind, settings: &MasterSettings) -> Result<Bound, BindError> 
         Bind::Host(host, port) => {
             let shown = format!("{host}:{port}");
             let address = resolve(host, *port).map_err(|error| BindError::new(&shown, error))?;
-            (bind_tcp(address, settings).map_err(|error| BindError::new(&shown, error))?, None)
+            (open_tcp(address, settings).map_err(|error| BindError::new(&shown, error))?, None)
         }
         Bind::Tcp(address) => {
-            (bind_tcp(*address, settings).map_err(|error| BindError::new(address, error))?, None)
+            (open_tcp(*address, settings).map_err(|error| BindError::new(address, error))?, None)
         }
         Bind::Unix(path) => {
             let listener = bind_unix(path, settings)
@@ -236,16 +235,24 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     preferred.copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn bind_tcp(address: SocketAddr, settings: &MasterSettings) -> io::Result<Listener> {
-    if settings.reuse_port {
-        // Bound, but not listening: the kernel would give it connections that nobody accepts.
-        let socket = reusing_socket(address)?;
-        let address = address_of(&socket)?;
-        return Ok(Listener::new(socket.into(), address));
+fn open_tcp(address: SocketAddr, settings: &MasterSettings) -> io::Result<Listener> {
+    match settings.reuse_port {
+        true => hold_tcp(address),
+        false => bind_tcp(address, settings.backlog),
     }
+}
+
+fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
     let socket = tcp_socket(address)?;
     socket.bind(&address.into())?;
-    listen(socket, settings.backlog)
+    listen(socket, backlog)
+}
+
+/// Bound, but not listening: the kernel would give it connections that nobody accepts.
+fn hold_tcp(address: SocketAddr) -> io::Result<Listener> {
+    let socket = reusing_socket(address)?;
+    let address = address_of(&socket)?;
+    Ok(Listener::new(socket.into(), address))
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -326,7 +333,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let text = "it exists and is not a socket";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    match UnixStream::connect(path) {
+    // Without waiting: a server whose queue is full would hold up the caller.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // Answered, or so busy that its queue is full: somebody listens.
@@ -336,4 +346,75 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn only_an_abandoned_socket_file_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        remove_stale(&path).unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        assert_eq!(remove_stale(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        remove_stale(&path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(remove_stale(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_full_queue_is_a_live_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let _queued = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        assert_eq!(remove_stale(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn addresses_are_recognised_after_an_exec() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        let cases = [
+            (Bind::Host("127.0.0.1".into(), 80), tcp("127.0.0.1:80"), true),
+            (Bind::Host("127.0.0.1".into(), 0), tcp("127.0.0.1:4711"), true),
+            (Bind::Tcp("[::1]:80".parse().unwrap()), tcp("[::1]:80"), true),
+            (Bind::Tcp("[::1]:80".parse().unwrap()), tcp("[::1]:81"), false),
+            (Bind::Unix("/run/a".into()), Address::Unix("/run/a".into()), true),
+            (Bind::Abstract(b"a".to_vec()), Address::Abstract(b"a".to_vec()), true),
+            (Bind::Abstract(b"a".to_vec()), Address::Unix("a".into()), false),
+            (Bind::Fd(3), tcp("127.0.0.1:80"), false),
+        ];
+        for (bind, address, expected) in cases {
+            assert_eq!(means(&bind, &address), expected, "{bind:?} {address}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_address_can_be_listened_at() {
+        let cases = [
+            bind_tcp("127.0.0.1:0".parse().unwrap(), 5),
+            bind_tcp("[::1]:0".parse().unwrap(), 5),
+            bind_abstract(format!("rwsgi-bind-{}", std::process::id()).as_bytes(), 5),
+        ];
+        for listener in cases {
+            let shown = listener.unwrap().address().to_string();
+            assert!(
+                shown.starts_with("http://127.0.0.1:")
+                    || shown.starts_with("http://[::1]:")
+                    || shown.starts_with("unix:@rwsgi-bind-"),
+                "{shown}"
+            );
+        }
+        let error = BindError::new("1.2.3.4:80", bind_tcp("1.2.3.4:80".parse().unwrap(), 5).unwrap_err());
+        assert_eq!(error.to_string(), "Invalid address: 1.2.3.4:80");
+        assert!(error.is_passing());
+    }
 }

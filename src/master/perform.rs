@@ -295,14 +295,8 @@ impl Hands<'_> {
 
     fn raise_deadline(&self, slot: usize, pid: i32, thread: usize, sequence: u64, age: std::time::Duration) {
         let Some(row) = self.rows.get(slot) else { return };
-        let running = row.running(thread).filter(|running| running.sequence == sequence);
-        let line = running.as_ref().map_or(String::new(), |running| running.line.escape_ascii().to_string());
-        let thread_id = running.map_or(0, |running| running.thread_id);
-        tracing::error!(
-            target: "rwsgi",
-            "WORKER TIMEOUT (pid:{pid}): \"{line}\" got no further for {:.1} s in thread {thread} (tid:{thread_id})",
-            age.as_secs_f32()
-        );
+        // The worker's watchdog logs it, with the stack that only it can see.
+        tracing::debug!(target: "rwsgi", "Thread {thread} of worker (pid:{pid}) got no further for {age:?}");
         row.raise_deadline(thread, sequence);
         send(pid, Signal::Urg);
     }

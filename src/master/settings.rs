@@ -91,7 +91,7 @@ pub struct MasterSettings {
     pub stdio_inheritance: bool,
     /// Every worker binds and listens for itself (SO_REUSEPORT).
     pub reuse_port: bool,
-    /// Shown by ps, as in "rwsgi: master [NAME]".
+    /// Shown by ps, as in `rwsgi: master [NAME]`.
     pub proc_name: String,
     /// The command line an upgrade (USR2) executes.
     pub reexec: Reexec,

@@ -20,6 +20,7 @@ use super::client;
 use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
+use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
 use super::start_response::{StarterType, retire};
@@ -40,6 +41,7 @@ pub(super) struct Inner {
     pub(super) constants: Constants,
     pub(super) starter: StarterType,
     pub(super) spec: AppSpec,
+    #[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
     pub(super) pool: Mutex<Vec<Box<Running>>>,
 }
 
@@ -88,6 +90,7 @@ impl Inner {
 impl App for PyApp {
     fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step {
         Python::attach(|py| {
+            let _inside = Inside::enter(py, exchange.thread);
             let mut running = self.0.take();
             // SAFETY: `out` outlives this scope, which shuts the sink off before it ends, and is
             // not used here but through `shared`.
@@ -278,6 +281,10 @@ impl Running {
             tracing::debug!("Client went away during {}", self.request);
             return Driven::Done;
         }
+        if error.is_instance(py, &inner.support.request_timeout.bind(py)) {
+            tracing::info!("Ended by its deadline: {}", self.request);
+            return Driven::Failed;
+        }
         errors::request_failed(py, &inner.support, &self.request, error);
         Driven::Failed
     }
@@ -352,8 +359,9 @@ impl PyReply {
 }
 
 impl Reply for PyReply {
-    fn resume(&mut self, out: &mut dyn Sink) -> Resumed {
+    fn resume(&mut self, thread: usize, out: &mut dyn Sink) -> Resumed {
         Python::attach(|py| {
+            let _inside = Inside::enter(py, thread);
             let Some(running) = &mut self.running else { return Resumed::Done };
             // SAFETY: as in `PyApp::call`.
             unsafe { running.shared.open(out) };

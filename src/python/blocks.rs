@@ -77,6 +77,8 @@ fn interchangeable(one: &Endpoint, other: &Endpoint) -> bool {
         && one.server_port == other.server_port
         && one.server_name == other.server_name
         && one.script_name == other.script_name
+        && one.outer == other.outer
+        && one.host == other.host
         && same_keys(one.proxied.as_deref(), other.proxied.as_deref())
 }
 
@@ -128,7 +130,9 @@ mod tests {
         assert!(interchangeable(&one, &moved));
         assert!(!interchangeable(&one, &Endpoint { https: true, ..one.clone() }));
         assert!(!interchangeable(&one, &Endpoint { remote_port: None, ..one.clone() }));
-        assert!(!interchangeable(&one, &Endpoint { script_name: "/a".into(), ..one.clone() }));
+        assert!(!interchangeable(&one, &Endpoint { script_name: b"/a".to_vec(), ..one.clone() }));
+        assert!(!interchangeable(&one, &Endpoint { outer: b"/a".to_vec(), ..one.clone() }));
+        assert!(!interchangeable(&one, &Endpoint { host: Some(b"a".to_vec()), ..one.clone() }));
         let local = Proxied { protocol: "LOCAL", destination: None };
         let client = Proxied { protocol: "TCP4", destination: Some(([127, 0, 0, 1], 80).into()) };
         let [local, client] =

@@ -213,6 +213,9 @@ impl Environs {
             let authority = latin1(py, exchange.head.authority.of(exchange.bytes))?;
             set(py, dict, &constants.http_host, &authority)?;
         }
+        if let Some(host) = &exchange.endpoint.host {
+            set(py, dict, &constants.http_host, &latin1(py, host)?)?;
+        }
         Ok(environ)
     }
 
@@ -235,7 +238,7 @@ impl Environs {
         let path = head.path_bytes(bytes);
         self.path.clear();
         let decoded = percent_decode(path, &mut self.path);
-        let mount = exchange.endpoint.script_name.as_bytes();
+        let mount = &exchange.endpoint.script_name[..];
         if mount.is_empty() && decoded == raw {
             return set(py, dict, &constants.path_info, &raw_uri);
         }
@@ -287,8 +290,9 @@ fn endpoint(
     set(py, dict, &constants.url_scheme, scheme)?;
     set(py, dict, &constants.server_name, &latin1(py, endpoint.server_name.as_bytes())?)?;
     set(py, dict, &constants.server_port, &latin1(py, endpoint.server_port.as_bytes())?)?;
-    if !endpoint.script_name.is_empty() {
-        set(py, dict, &constants.script_name, &latin1(py, endpoint.script_name.as_bytes())?)?;
+    if !endpoint.outer.is_empty() || !endpoint.script_name.is_empty() {
+        let mount = [&endpoint.outer[..], &endpoint.script_name[..]].concat();
+        set(py, dict, &constants.script_name, &latin1(py, &mount)?)?;
     }
     remote(py, constants, endpoint, dict)
 }

@@ -14,7 +14,7 @@ pub(super) fn traceback(py: Python<'_>, support: &Support, error: &PyErr) -> Str
     let formatted = support
         .format_exception
         .bind(py)
-        .call1((error.value(py),))
+        .call1((whole(py, error),))
         .and_then(|text| text.extract::<Vec<u8>>().or_else(|_| utf8(&text)));
     match formatted {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
@@ -24,7 +24,7 @@ pub(super) fn traceback(py: Python<'_>, support: &Support, error: &PyErr) -> Str
 
 /// One line for an exception: its type and text.
 pub(super) fn describe(py: Python<'_>, support: &Support, error: &PyErr) -> String {
-    match support.describe.bind(py).call1((error.value(py),)).and_then(|text| utf8(&text)) {
+    match support.describe.bind(py).call1((whole(py, error),)).and_then(|text| utf8(&text)) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(_) => type_name(py, error),
     }
@@ -39,6 +39,11 @@ pub(super) fn utf8(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 pub(super) fn request_failed(py: Python<'_>, support: &Support, request: &str, error: &PyErr) {
     let traceback = traceback(py, support, error);
     tracing::error!(exception = true, "Error handling request {request}\n{traceback}");
+}
+
+/// The exception with its traceback, which pyo3 keeps beside it before Python 3.12.
+pub(super) fn whole<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
+    error.clone_ref(py).into_value(py).into_bound(py).into_any()
 }
 
 fn type_name(py: Python<'_>, error: &PyErr) -> String {

@@ -12,11 +12,13 @@ mod client;
 mod environ;
 mod errors;
 mod exchange;
+mod guests;
 mod iterable;
 mod keys;
 mod object;
 mod runtime;
 mod start_response;
 mod support;
+mod watch;
 
 pub use runtime::PyRuntime;

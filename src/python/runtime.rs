@@ -16,15 +16,18 @@ use pyo3::prelude::*;
 use super::app::{Inner, PyApp};
 use super::environ::Constants;
 use super::errors;
+use super::guests;
 use super::object::Owned;
 use super::start_response::StarterType;
 use super::support::Support;
+use super::watch::{self, Watch};
 use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
 
 /// The interpreter this process lives in.
 #[derive(Default)]
 pub struct PyRuntime {
     support: OnceLock<Arc<Support>>,
+    watch: OnceLock<Watch>,
 }
 
 impl PyRuntime {
@@ -134,6 +137,35 @@ impl Runtime for PyRuntime {
         })
     }
 
+    fn prepare_watchdog(&self) {
+        Python::attach(|py| match self.support(py).and_then(|support| Watch::new(py, &support)) {
+            Ok(watch) => drop(self.watch.set(watch)),
+            Err(error) => tracing::error!("Overdue requests cannot be interrupted: {error}"),
+        });
+    }
+
+    fn stack(&self, ident: u64) -> Option<String> {
+        Python::attach(|py| {
+            let support = self.support(py).ok()?;
+            let stack = support.thread_stack.bind(py).call1((ident,)).ok()?;
+            if stack.is_none() {
+                return None;
+            }
+            errors::utf8(&stack).ok().map(|text| lossy(&text))
+        })
+    }
+
+    fn stack_by_force(&self, ident: u64) -> Option<String> {
+        self.watch.get()?.stack_by_force(ident)
+    }
+
+    fn interrupt(&self, thread: usize) -> bool {
+        Python::attach(|py| {
+            let support = self.support(py);
+            support.is_ok_and(|support| guests::interrupt(py, &support, thread, watch::signal()))
+        })
+    }
+
     fn finish(&self) {
         Python::attach(|py| self.call_support(py, "finish", |support| &support.finish));
     }
@@ -158,7 +190,7 @@ fn load_failure(py: Python<'_>, support: &Support, spec: &AppSpec, error: &PyErr
     let described = support
         .load_failure
         .bind(py)
-        .call1((error.value(py), &spec.target))
+        .call1((errors::whole(py, error), &spec.target))
         .and_then(|all| Ok((all.get_item(0)?, all.get_item(1)?, paths(&all.get_item(2)?)?)))
         .and_then(|(line, traceback, files)| Ok((errors::utf8(&line)?, errors::utf8(&traceback)?, files)));
     let (message, traceback, files) = match described {

@@ -1,7 +1,8 @@
 """What is clearer in Python than in Rust: objects applications see, and loading them.
 
 Runs once in each interpreter, as the module `_rwsgi_support`. The server puts in `_log(text)`,
-which writes whole lines, `_partial()`, which has `flush` called when the request is over, and
+which writes whole lines, `_partial()`, which has `flush` called when the request is over,
+`_interrupted()`, which says once whether the main thread's request is to be interrupted;
 `_client()` and `_take_over()`: the client's socket, and that it is the application's from now on.
 """
 
@@ -372,7 +373,8 @@ def format_exception(error):
         tb = error.__traceback__
         while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
             tb = tb.tb_next
-        lines = traceback.format_exception(type(error), error, tb)
+        # An import that found nothing has frames of the server and of importlib only.
+        lines = traceback.format_exception(type(error), error, tb or error.__traceback__)
     except BaseException as second:
         lines = [describe(error), f" (its traceback cannot be formatted: {type(second).__name__})"]
     return "".join(lines).rstrip("\n")
@@ -381,12 +383,30 @@ def format_exception(error):
 _OWN_FILES = (__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib>")
 
 
-def thread_stacks():
-    """{thread id: stack as text} of every Python thread."""
-    return {
-        ident: "".join(traceback.format_stack(frame)).rstrip("\n")
-        for ident, frame in sys._current_frames().items()
-    }
+class RequestTimeout(BaseException):
+    """Raised inside a request that got no further for longer than `timeout`.
+
+    Not an Exception, so that what handles an application's errors does not answer in its place.
+    """
+
+
+def prepare_watchdog(signum, stack_file):
+    """Lets `signum` interrupt the main thread, and `signum + 1` show all stacks without the GIL."""
+    import faulthandler
+    import signal
+
+    def interrupt(_signum, _frame):
+        if _interrupted():
+            raise RequestTimeout("the request got no further for longer than `timeout`")
+
+    signal.signal(signum, interrupt)
+    faulthandler.register(signum + 1, file=stack_file, all_threads=True)
+
+
+def thread_stack(ident):
+    """The stack of one thread as text, or None."""
+    frame = sys._current_frames().get(ident)
+    return None if frame is None else "".join(traceback.format_stack(frame)).rstrip("\n")
 
 
 def finish():

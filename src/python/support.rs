@@ -29,6 +29,12 @@ pub(super) struct Support {
     pub(super) describe: Owned,
     /// `support.finish()`.
     pub(super) finish: Owned,
+    /// `support.prepare_watchdog(signum, stack_file)`.
+    pub(super) prepare_watchdog: Owned,
+    /// `support.thread_stack(ident)`.
+    pub(super) thread_stack: Owned,
+    /// `support.RequestTimeout`.
+    pub(super) request_timeout: Owned,
     /// `support.file_region(wrapper)`.
     pub(super) file_region: Owned,
     /// `support.open_spool(fd)`.
@@ -87,6 +93,7 @@ impl Support {
         module.setattr("_client", pyo3::wrap_pyfunction!(client::client, &module)?)?;
         module.setattr("_take_over", pyo3::wrap_pyfunction!(client::take_over, &module)?)?;
         let early_hints = pyo3::wrap_pyfunction!(client::early_hints, &module)?;
+        module.setattr("_interrupted", pyo3::wrap_pyfunction!(super::guests::interrupted, &module)?)?;
         let get = |name: &str| module.getattr(name).map(|object| Owned::of(&object));
         let make = |name: &str| module.getattr(name)?.call0().map(|object| Owned::of(&object));
         Ok(Self {
@@ -97,6 +104,9 @@ impl Support {
             format_exception: get("format_exception")?,
             describe: get("describe")?,
             finish: get("finish")?,
+            prepare_watchdog: get("prepare_watchdog")?,
+            thread_stack: get("thread_stack")?,
+            request_timeout: get("RequestTimeout")?,
             file_region: get("file_region")?,
             open_spool: get("open_spool")?,
             file_wrapper: get("FileWrapper")?,

@@ -205,7 +205,11 @@ static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
 /// Per signal number: deliveries the pipe had no room for.
 static OVERFLOWED: [AtomicU32; 65] = [const { AtomicU32::new(0) }; 65];
 
+/// Which signal numbers were delivered since [`forget_signals`], as bits.
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
+
 extern "C" fn on_signal(signal: libc::c_int) {
+    ARRIVED.fetch_or(1 << (signal as u32 % 64), Ordering::Relaxed);
     let fd = SIGNAL_PIPE.load(Ordering::Relaxed);
     let byte = signal as u8;
     // SAFETY: errno is this thread's own; write is async-signal-safe and `byte` is live.
@@ -222,6 +226,16 @@ extern "C" fn on_signal(signal: libc::c_int) {
 /// Directs signal reports to `fd`, or nowhere. The caller keeps the descriptor open meanwhile.
 pub(super) fn set_signal_pipe(fd: Option<BorrowedFd<'_>>) {
     SIGNAL_PIPE.store(fd.map_or(-1, |fd| fd.as_raw_fd()), Ordering::SeqCst);
+}
+
+/// Whether `signal` was delivered, also if nobody has read the report yet.
+pub(super) fn has_arrived(signal: i32) -> bool {
+    ARRIVED.load(Ordering::Relaxed) & (1 << (signal as u32 % 64)) != 0
+}
+
+/// Starts anew: nothing has arrived.
+pub(super) fn forget_signals() {
+    ARRIVED.store(0, Ordering::Relaxed);
 }
 
 /// Takes the number of deliveries of `signal` that the pipe had no room for.

@@ -109,9 +109,9 @@ impl fmt::Display for Signal {
 
 /// The name of any signal number, with SIG.
 pub fn signal_name(number: i32) -> String {
-    match nix::sys::signal::Signal::try_from(number) {
-        Ok(signal) => signal.as_str().to_owned(),
-        Err(_) => format!("signal {number}"),
+    match signal_hook::low_level::signal_name(number) {
+        Some(name) => name.to_owned(),
+        None => format!("signal {number}"),
     }
 }
 
@@ -127,6 +127,7 @@ impl Signals {
     /// its own for SIGINT), and ignores SIGPIPE.
     pub fn install(wanted: &[Signal]) -> io::Result<Signals> {
         let (read, write) = fds::pipe()?;
+        raw::forget_signals();
         raw::set_signal_pipe(Some(write.as_fd()));
         for signal in wanted {
             raw::dispose(signal.number(), Disposition::Reported)?;
@@ -158,6 +159,11 @@ impl Signals {
             raw::dispose(signal.number(), disposition)?;
         }
         Ok(())
+    }
+
+    /// Whether `signal` has arrived since these were installed, drained or not.
+    pub fn has_arrived(&self, signal: Signal) -> bool {
+        raw::has_arrived(signal.number())
     }
 
     /// Takes everything that has arrived, in order of arrival.

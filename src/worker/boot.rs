@@ -20,7 +20,7 @@ use super::failure_page::FailurePage;
 use super::listeners::Listeners;
 use super::reloader::{self, Attempt};
 use super::settings::WorkerSettings;
-use super::threads;
+use super::{threads, watchdog};
 use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
 use crate::log::AccessLog;
 use crate::metrics::scoreboard::State;
@@ -52,7 +52,6 @@ pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) 
             BOOT
         }
     };
-    tracing::info!("Worker exiting (pid: {pid})");
     runtime.finish();
     code
 }
@@ -66,6 +65,8 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     let os = |what| move |error| Failure::Os(what, error);
     let Seat { listeners, row, bell, lifeline, .. } = seat;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
+    watchdog::reserve_poke().map_err(os("cannot block a signal"))?;
+    runtime.prepare_watchdog();
     let access = open_access(settings).map_err(os("cannot open the access log"))?;
     settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
     let mut attempt = Attempt { began: Some(SystemTime::now()), failed: None };
@@ -82,9 +83,11 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
 
-    let context = Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell);
-    let crew = Crew::new(Arc::new(context), Listeners::new(listeners), signals, lifeline)
-        .map_err(os("cannot make an event loop"))?;
+    let context =
+        Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
+    watchdog::start(&context).map_err(os("cannot start the watchdog's thread"))?;
+    let crew =
+        Crew::new(context, Listeners::new(listeners), lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;
@@ -94,7 +97,7 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
 
 fn register(crew: &Crew) -> std::io::Result<()> {
     let readable = Interest::READABLE;
-    crew.registry.register(&mut SourceFd(&crew.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
+    crew.registry.register(&mut SourceFd(&crew.context.signals.as_fd().as_raw_fd()), SIGNALS, readable)?;
     crew.registry.register(&mut SourceFd(&crew.lifeline.as_fd().as_raw_fd()), LIFELINE, readable)?;
     crew.state().listeners.open(&crew.registry)
 }

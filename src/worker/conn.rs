@@ -93,10 +93,14 @@ pub struct Conn {
     pub peer: Option<IpAddr>,
     /// What the peer says about its own client is believed.
     pub trusted: bool,
+    /// The ends as the sockets say them, once a request said otherwise.
+    pub sockets: Option<Box<Endpoint>>,
     /// It waits for a thread that may enter the application.
     pub wants_in: bool,
     /// The application has, or had, a handle of its own: closing ours does not end it.
     pub handed_over: bool,
+    /// It stands in the queue for that.
+    pub queued: bool,
     /// There may be something to read.
     pub readable: bool,
     /// `input` may hold something the protocol has not seen.
@@ -111,6 +115,8 @@ pub struct Conn {
     pub waiting: Waiting,
     /// When it has waited long enough, in milliseconds; 0: never.
     pub deadline: u64,
+    /// When an idle connection gives back the memory it keeps for the next request; 0: not now.
+    pub rest_at: u64,
     /// `Output::total` when the write deadline was last set.
     pub sent_then: u64,
     /// The earliest entry in the timers; 0: none.
@@ -143,8 +149,10 @@ impl Conn {
             endpoint,
             peer: peer.map(|peer| peer.ip().to_canonical()),
             trusted,
+            sockets: None,
             wants_in: false,
             handed_over: false,
+            queued: false,
             readable: true,
             undigested: false,
             hung_up: false,
@@ -152,10 +160,20 @@ impl Conn {
             requests: 0,
             waiting: Waiting::Nothing,
             deadline: 0,
+            rest_at: 0,
             sent_then: 0,
             armed: 0,
             body_began: 0,
             started: 0,
+        }
+    }
+
+    /// When it has to be looked at next; 0: never.
+    pub fn due(&self) -> u64 {
+        match (self.deadline, self.rest_at) {
+            (0, rest) => rest,
+            (deadline, 0) => deadline,
+            (deadline, rest) => deadline.min(rest),
         }
     }
 
@@ -182,7 +200,6 @@ fn endpoint(peer: Option<SocketAddr>, local: &Address) -> Endpoint {
         remote_port: peer.map(|peer| peer.port()),
         server_name,
         server_port,
-        script_name: String::new(),
-        proxied: None,
+        ..Endpoint::default()
     }
 }

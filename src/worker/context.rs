@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::refuse::Complaints;
+use super::reply::KeptFields;
 use super::settings::WorkerSettings;
 use super::spool::Spool;
 use crate::door::{App, Runtime};
@@ -15,6 +16,7 @@ use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::Bell;
 use crate::metrics::statsd::Statsd;
 use crate::system::clock::now_ms;
+use crate::system::signals::{Signal, Signals};
 
 /// Shared by the threads of a worker.
 pub struct Context {
@@ -36,6 +38,8 @@ pub struct Context {
     pub row: Row,
     /// The way to the master.
     pub bell: Bell,
+    /// What the master says.
+    pub signals: Signals,
     /// No further request is read from any connection after the one at hand.
     pub draining: AtomicBool,
     requests: AtomicU64,
@@ -50,12 +54,26 @@ impl Context {
         access: Option<AccessLog>,
         row: Row,
         bell: Bell,
+        signals: Signals,
     ) -> Self {
         let spool = Spool::new(settings.spool_dir.clone());
         let draining = AtomicBool::new(false);
         let statsd = settings.statsd.as_ref().map(Statsd::open);
         let (complaints, requests) = (Complaints::default(), AtomicU64::new(0));
-        Context { settings, runtime, app, spool, access, statsd, complaints, row, bell, draining, requests }
+        Context {
+            settings,
+            runtime,
+            app,
+            spool,
+            access,
+            statsd,
+            complaints,
+            row,
+            bell,
+            signals,
+            draining,
+            requests,
+        }
     }
 
     /// The application got on with the request of `thread`.
@@ -63,9 +81,10 @@ impl Context {
         self.row.progress(thread, now_ms());
     }
 
-    /// Whether connections are to be closed after the response at hand.
+    /// Whether connections are to be closed after the response at hand: a drain has begun, or the
+    /// order for it has arrived and waits until this thread is done.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.signals.has_arrived(Signal::Term)
     }
 
     /// One more request is served. At max_requests the master is asked for a successor; until it
@@ -82,7 +101,7 @@ impl Context {
     }
 
     /// Keeps the response fields the access log will ask for.
-    pub fn note_fields(&self, head: &ResponseHead, kept: &mut Vec<(Box<[u8]>, Box<[u8]>)>) {
+    pub fn note_fields(&self, head: &ResponseHead, kept: &mut KeptFields) {
         let Some(access) = &self.access else { return };
         let wanted = &access.needs().response_fields;
         if wanted.is_empty() {

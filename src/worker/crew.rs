@@ -30,7 +30,6 @@ use super::threads;
 use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
-use crate::system::signals::Signals;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
@@ -96,6 +95,8 @@ struct Noted {
     hung_up: bool,
     /// Its timer entry was used up.
     disarmed: bool,
+    /// Its place in the queue for the application was used up.
+    dequeued: bool,
 }
 
 enum Item {
@@ -110,6 +111,8 @@ enum Item {
 pub struct State {
     slots: Slab<Slot>,
     pending: VecDeque<Item>,
+    /// Connections that had their turn and want another: after whatever the kernel has to say.
+    later: Vec<usize>,
     /// Connections whose requests wait for a thread that may enter the application.
     waiting: VecDeque<usize>,
     timers: Timers,
@@ -136,8 +139,6 @@ pub struct State {
 pub struct Crew {
     /// The worker's.
     pub context: Arc<Context>,
-    /// What the master says.
-    pub signals: Signals,
     /// Whether the master lives.
     pub lifeline: Lifeline,
     /// Where sockets are registered.
@@ -152,12 +153,7 @@ pub struct Crew {
 
 impl Crew {
     /// A crew of one, over these listeners.
-    pub fn new(
-        context: Arc<Context>,
-        listeners: Listeners,
-        signals: Signals,
-        lifeline: Lifeline,
-    ) -> io::Result<Self> {
+    pub fn new(context: Arc<Context>, listeners: Listeners, lifeline: Lifeline) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKE)?;
@@ -169,6 +165,7 @@ impl Crew {
         let state = State {
             slots: Slab::new(),
             pending: VecDeque::new(),
+            later: Vec::new(),
             waiting: VecDeque::new(),
             timers: Timers::default(),
             inside: 0,
@@ -184,7 +181,7 @@ impl Crew {
         let poller = Mutex::new((poll, Events::with_capacity(EVENTS)));
         let log_due = AtomicU64::new(0);
         let (state, follow) = (Mutex::new(state), Condvar::new());
-        Ok(Crew { context, signals, lifeline, registry, poller, waker, log_due, state, follow })
+        Ok(Crew { context, lifeline, registry, poller, waker, log_due, state, follow })
     }
 
     /// The shared state.
@@ -227,6 +224,7 @@ impl Crew {
         let mut state = self.state();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
+                state.quit = true;
                 self.follow.notify_all();
                 return Work::Over;
             }
@@ -258,11 +256,18 @@ impl Crew {
     }
 
     fn take(&self, state: &mut State) -> Option<Work> {
-        if state.inside < self.context.settings.threads
+        // All that wait, not one: an entry whose connection has gone meanwhile must not make this
+        // thread poll while others could enter.
+        while state.inside < self.context.settings.threads
             && let Some(token) = state.waiting.pop_front()
-            && let Some(conn) = state.check_out(token)
         {
-            return Some(Work::Serve(token, conn));
+            if let Some(mut conn) = state.check_out(token) {
+                conn.queued = false;
+                return Some(Work::Serve(token, conn));
+            }
+            if let Some(Slot::Out(noted)) = state.slots.get_mut(token) {
+                noted.dequeued = true;
+            }
         }
         while let Some(item) = state.pending.pop_front() {
             match item {
@@ -289,6 +294,9 @@ impl Crew {
 
     /// When the polling thread has to wake even if nothing happens.
     fn wake_time(&self, state: &State) -> u64 {
+        if !state.later.is_empty() {
+            return 0;
+        }
         let mut at = state.timers.next().unwrap_or(u64::MAX).min(state.listeners.resume_at());
         if state.draining {
             at = at.min(state.drain_deadline);
@@ -338,6 +346,8 @@ impl Crew {
         for event in events.iter() {
             state.note(event);
         }
+        let later = std::mem::take(&mut state.later);
+        state.pending.extend(later.into_iter().map(Item::Conn));
         drop(poller);
         state.expire(now);
         report(state.listeners.resume_if_due(now, &self.registry));
@@ -403,21 +413,25 @@ impl Crew {
                 if noted.disarmed {
                     conn.armed = 0;
                 }
+                conn.queued &= !noted.dequeued;
                 noted.readable || noted.writable
             }
             _ => false,
         };
-        let ready = conn.wants_in;
+        let ready = conn.wants_in && !conn.queued;
+        conn.queued |= ready;
         let sooner = state.arm(token, &mut conn);
         if let Some(slot) = state.slots.get_mut(token) {
             *slot = Slot::Here(conn);
         }
         if ready {
             state.waiting.push_back(token);
-        } else if noted || again {
+        } else if noted {
             state.pending.push_back(Item::Conn(token));
+        } else if again {
+            state.later.push(token);
         }
-        if state.leading && sooner {
+        if state.leading && (sooner || again) {
             drop(state);
             self.wake();
         }
@@ -438,6 +452,21 @@ impl Crew {
         }
         drop(state);
         self.follow.notify_all();
+    }
+
+    /// The same for a thread that has gone by itself. Between its last look and now it could
+    /// neither be woken nor be replaced: if nobody polls because of that, somebody is hired now.
+    pub fn depart(self: &Arc<Self>, index: usize) {
+        self.dismiss(index);
+        let mut state = self.state();
+        if !state.quit
+            && !state.leading
+            && state.idle == 0
+            && let Some(index) = state.hire()
+        {
+            drop(state);
+            threads::start(self, index);
+        }
     }
 
     /// Connections that could be closed without taking anything from anybody, at most `most`.
@@ -543,12 +572,18 @@ impl State {
                 continue;
             }
             conn.armed = 0;
-            match conn.deadline {
+            if conn.rest_at != 0 && conn.rest_at <= now {
+                conn.rest_at = 0;
+                conn.http.release();
+            }
+            match conn.due() {
                 0 => {}
-                deadline if deadline <= now => self.pending.push_back(Item::Expired(token)),
-                deadline => {
-                    conn.armed = deadline;
-                    self.timers.arm(deadline, token);
+                _ if conn.deadline != 0 && conn.deadline <= now => {
+                    self.pending.push_back(Item::Expired(token));
+                }
+                due => {
+                    conn.armed = due;
+                    self.timers.arm(due, token);
                 }
             }
         }
@@ -556,12 +591,13 @@ impl State {
 
     /// Makes sure a timer runs for the connection. True: before the polling thread would wake.
     fn arm(&mut self, token: usize, conn: &mut Conn) -> bool {
-        if conn.deadline == 0 || conn.armed != 0 && conn.armed <= conn.deadline {
+        let due = conn.due();
+        if due == 0 || conn.armed != 0 && conn.armed <= due {
             return false;
         }
-        conn.armed = conn.deadline;
-        self.timers.arm(conn.deadline, token);
-        conn.deadline < self.wakes_at
+        conn.armed = due;
+        self.timers.arm(due, token);
+        due < self.wakes_at
     }
 }
 

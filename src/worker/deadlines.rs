@@ -15,6 +15,9 @@ use super::refuse;
 use super::settings::WorkerSettings;
 use crate::http::connection::Phase;
 
+/// A connection that was idle for so long is not in the middle of a burst of requests.
+const REST_MS: u64 = 500;
+
 /// Sets the deadline for what the connection now waits for.
 pub fn set(conn: &mut Conn, settings: &WorkerSettings, now_ms: u64) {
     let waiting = waiting(conn);
@@ -37,6 +40,7 @@ pub fn set(conn: &mut Conn, settings: &WorkerSettings, now_ms: u64) {
         Waiting::Linger => Some(settings.linger_timeout),
     };
     conn.deadline = span.map_or(0, |span| now_ms + millis(span));
+    conn.rest_at = if waiting == Waiting::Idle { now_ms + REST_MS } else { 0 };
     if waiting == Waiting::Body && too_slow(conn, settings, now_ms) {
         conn.deadline = now_ms;
     }
@@ -65,8 +69,11 @@ fn too_slow(conn: &Conn, settings: &WorkerSettings, now_ms: u64) -> bool {
     elapsed > millis(grace) && conn.body.len().saturating_mul(1000) / elapsed.max(1) < rate
 }
 
-/// The deadline has passed.
+/// The deadline has passed. (Or it had, and another thread moved it before this one came.)
 pub fn expire(hand: &mut Hand<'_>, conn: &mut Conn) {
+    if conn.deadline == 0 || conn.deadline > hand.stamp.tick() {
+        return;
+    }
     match conn.waiting {
         Waiting::Head if conn.http.phase() == Phase::Head || matches!(conn.stage, Stage::Announcing) => {
             refuse::timed_out(hand, conn, "The request head did not arrive in time");

@@ -30,6 +30,7 @@ mod threads;
 mod timers;
 mod transport;
 mod trust;
+mod watchdog;
 
 pub use boot::run;
 pub use settings::WorkerSettings;

@@ -24,7 +24,7 @@ use crate::system::signals::Signal;
 
 /// Does what the signals that arrived say.
 pub fn obey(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
-    for signal in crew.signals.drain() {
+    for signal in crew.context.signals.drain() {
         match signal {
             Signal::Term => drain(hand, crew),
             Signal::Int | Signal::Quit => {

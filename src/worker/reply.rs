@@ -23,6 +23,9 @@ use crate::http::response::{
 };
 use crate::system::fds;
 
+/// Names and values of response fields, kept for the access log.
+pub type KeptFields = Vec<(Box<[u8]>, Box<[u8]>)>;
+
 /// One reply as far as it has come.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -47,7 +50,7 @@ pub struct Reply {
     /// Environ values for the access log.
     pub environ: Vec<Option<String>>,
     /// Response fields for the access log.
-    pub fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub fields: KeptFields,
 }
 
 /// How a reply ended.
@@ -242,7 +245,9 @@ impl Sink for ReplySink<'_> {
             return Ok(());
         }
         head.permitted_for(&self.facts)?;
-        let made = dispose(&self.facts, head, length, self.closing);
+        // Asked again: the application may have taken long.
+        let closing = self.closing || self.context.is_draining();
+        let made = dispose(&self.facts, head, length, closing);
         self.stamp.refresh();
         let server = &self.context.settings.server_header;
         encode_head(self.output.buffer(), self.facts.version, head, &made, self.stamp.date(), server);

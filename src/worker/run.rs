@@ -39,7 +39,8 @@ impl Hand<'_> {
                 return refuse::with_page(self, conn, 500, "The server cannot read the request body");
             }
         };
-        let mut exchange = Exchange { head, bytes: source, endpoint: &conn.endpoint, body, closing };
+        let mut exchange =
+            Exchange { head, bytes: source, endpoint: &conn.endpoint, body, closing, thread: self.index };
         let mut sink = ReplySink {
             stream: &conn.stream,
             output: &mut conn.output,
@@ -85,7 +86,7 @@ impl Hand<'_> {
         };
         let line = request_line(head, head.source(&conn.head));
         self.context.row.begin(self.index, sink.stamp.now_ms, line);
-        let resumed = parked.resume(&mut sink);
+        let resumed = parked.resume(self.index, &mut sink);
         self.context.row.end(self.index);
         match resumed {
             Resumed::Parked => {
@@ -122,7 +123,7 @@ impl Hand<'_> {
                 return self.lost(conn);
             }
             Ending::Reuse => After::Reuse,
-            Ending::Close if conn.input.is_empty() && !conn.readable => After::Close,
+            Ending::Close if conn.input.is_empty() && !conn.undigested && !conn.readable => After::Close,
             Ending::Close => After::Linger,
             Ending::Short { missing } => {
                 tracing::error!(
@@ -163,7 +164,8 @@ impl Hand<'_> {
             }
             return self.leave(conn, After::Abort, bytes);
         }
-        self.page(conn, 500, "");
+        let overdue = self.context.row.was_raised(self.index);
+        self.page(conn, if overdue { 504 } else { 500 }, "");
         self.leave(conn, After::Linger, bytes);
     }
 

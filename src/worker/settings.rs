@@ -33,6 +33,39 @@ pub enum Engine {
     Inotify,
 }
 
+/// What trusted peers are believed about their clients, apart from the scheme. Each has to be
+/// asked for: a proxy that does not set a field itself passes on what its client made up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Where the client's address is said.
+    pub client: Said,
+    /// Where the host it asked for is said.
+    pub host: Said,
+    /// X-Forwarded-Port is believed.
+    pub port: bool,
+    /// X-Forwarded-Prefix is believed.
+    pub prefix: bool,
+}
+
+impl Forwarding {
+    /// Whether anything is.
+    pub fn is_any(&self) -> bool {
+        *self != Forwarding::default()
+    }
+}
+
+/// Where a trusted peer says something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Said {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// In an `X-Forwarded-` field of its own.
+    Own,
+    /// In RFC 7239's Forwarded.
+    Forwarded,
+}
+
 /// Everything a worker needs.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
@@ -74,6 +107,8 @@ pub struct WorkerSettings {
     pub trusted: AddrSet,
     /// Fields by which they say https.
     pub scheme_headers: Vec<SchemeHeader>,
+    /// What else they are believed.
+    pub forwarding: Forwarding,
     /// Mount prefix unless a trusted peer says another.
     pub script_name: String,
     /// Whether connections begin with a PROXY header.

@@ -23,7 +23,7 @@ pub fn start(crew: &Arc<Crew>, index: usize) {
     let runtime = Arc::clone(&crew.context.runtime);
     let body = move || {
         runtime.released(&mut || work(&shared, index));
-        shared.dismiss(index);
+        shared.depart(index);
     };
     let started = std::thread::Builder::new().name(format!("rwsgi-{index}")).stack_size(STACK).spawn(body);
     if let Err(error) = started {

@@ -1,3 +1,3 @@
-import no_such_module_anywhere
+import no_such_module_anywhere  # noqa: F401
 
 application = None

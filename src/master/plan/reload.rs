@@ -78,7 +78,8 @@ impl Plan {
         if policy.workers == 0 {
             return self.adopt();
         }
-        if self.room() > 0 {
+        // After WINCH nobody is wanted, but the new generation is.
+        if self.room(self.target.max(policy.workers)) > 0 {
             let slot = self.spawn(now, generation, 0);
             if let Reloading::Proving { first, .. } = &mut self.reloading {
                 *first = Some(slot);

@@ -165,7 +165,11 @@ impl World {
         if actions.iter().any(|action| matches!(action, Action::Spawn { .. })) {
             let surge = plan.policy.surge.max(1);
             let retiring = plan.slots.count(Worker::is_retiring).min(surge);
-            assert!(staff + retiring <= plan.target + surge, "too many: {staff} + {retiring}");
+            let wanted = match plan.reloading {
+                Reloading::Proving { policy, .. } => plan.target.max(policy.workers),
+                _ => plan.target,
+            };
+            assert!(staff + retiring <= wanted + surge, "too many: {staff} + {retiring}");
         }
         let slots: Vec<usize> = plan.slots.iter().map(|worker| worker.slot).collect();
         let mut unique = slots.clone();

@@ -77,7 +77,7 @@ impl Plan {
         let staff = self.slots.count(|worker| worker.is_staff() && !self.is_first_of_reload(worker));
         // While a new generation proves itself only real gaps are filled: the surge is its.
         let present = if self.is_proving() { staff } else { fresh };
-        let missing = self.target.saturating_sub(present).min(self.room());
+        let missing = self.target.saturating_sub(present).min(self.room(self.target));
         self.trim_vacancies(self.target.saturating_sub(fresh));
         let waiting = self.vacancies.iter().filter(|vacancy| vacancy.due > now).count();
         for _ in waiting..missing {
@@ -87,12 +87,12 @@ impl Plan {
         }
     }
 
-    /// How many more may be forked. Of those retiring only `surge` count: replacements wait for
+    /// How many more may be forked where `wanted` are to serve. Of those retiring only `surge` count: replacements wait for
     /// them, but a gap is never left open because long downloads are being finished elsewhere.
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn room(&self, wanted: usize) -> usize {
         let surge = self.policy.surge.max(1);
         let retiring = self.slots.count(Worker::is_retiring).min(surge);
-        (self.target + surge).saturating_sub(self.slots.count(Worker::is_staff) + retiring)
+        (wanted + surge).saturating_sub(self.slots.count(Worker::is_staff) + retiring)
     }
 
     /// Forgets the vacancies nobody wants filled any more; the longest waits go first.

@@ -1,0 +1,1 @@
+"""Modules that fail on import, each in its own way."""
