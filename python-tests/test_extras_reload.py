@@ -10,10 +10,11 @@ from support.server import eventually
 from support.wire import Wire
 
 APP = """\
+import os
 import helper
 
 def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Pid", str(os.getpid()))])
     return [helper.TEXT.encode()]
 """
 
@@ -130,7 +131,11 @@ def test_polling(serve, site):
 
 def test_all_workers(serve, site):
     server = serve_site(serve, site, "--workers", "3")
-    server.booted(3)
+
+    def served(text):
+        return {reply.get("x-pid") for reply in (get(server) for _ in range(20)) if reply.text == text}
+
+    eventually(lambda: len(served("one")) == 3, "all three")
     (site / "helper.py").write_text('TEXT = "two"\n')
-    server.log.wait("Worker exiting", 3)
-    assert {get(server).text for _ in range(12)} == {"two"}
+    eventually(lambda: len(served("two")) == 3 and not served("one"), "all three anew")
+    server.log.wait("Worker reloading", 3)

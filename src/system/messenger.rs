@@ -9,7 +9,8 @@
 //! 1. [`Messenger::send`] never waits for the collector; connecting a stream waits at most `CONNECT`.
 //! 2. The lock is held to copy or exchange a pointer, never while a system call runs; a process
 //!    that was forked at just that moment goes without.
-//! 3. A stream never goes on behind a message it took only a part of.
+//! 3. A name is looked up when the messenger is made, never while it sends: resolvers take seconds.
+//! 4. A stream never goes on behind a message it took only a part of.
 
 use std::fmt;
 use std::io;
@@ -27,7 +28,7 @@ use super::clock::now_ms;
 /// What connecting a stream may take.
 const CONNECT: Duration = Duration::from_millis(250);
 /// How long a collector that could not be reached is left alone.
-const PAUSE_MS: u64 = 1_000;
+const PAUSE_MS: u64 = 5_000;
 /// The most that is sent as one message: what is longer is cut, not refused by the kernel.
 const LONGEST: usize = 60_000;
 
@@ -62,6 +63,8 @@ impl fmt::Display for Destination {
 #[derive(Debug)]
 pub struct Messenger {
     destination: Destination,
+    /// Where a host is; `None`: the destination is a path, or nobody knows the host.
+    address: Option<SocketAddr>,
     socket: Mutex<Option<Arc<Line>>>,
     /// When it may be tried again, in milliseconds.
     retry_at: AtomicU64,
@@ -78,6 +81,7 @@ impl Messenger {
     /// Connects; a collector that is not there now may come later.
     pub fn new(destination: Destination) -> Messenger {
         let messenger = Messenger {
+            address: resolve(&destination),
             destination,
             socket: Mutex::new(None),
             retry_at: AtomicU64::new(0),
@@ -140,7 +144,7 @@ impl Messenger {
             return Err(io::ErrorKind::NotConnected.into());
         }
         self.retry_at.store(now + PAUSE_MS, Relaxed);
-        let line = Arc::new(Line::open(&self.destination)?);
+        let line = Arc::new(Line::open(&self.destination, self.address)?);
         if !line.stream {
             self.retry_at.store(0, Relaxed);
         }
@@ -149,11 +153,18 @@ impl Messenger {
     }
 }
 
+/// The host's address; IPv4 is preferred, as Gunicorn does.
+fn resolve(destination: &Destination) -> Option<SocketAddr> {
+    let (Destination::Udp(host, port) | Destination::Tcp(host, port)) = destination else { return None };
+    let found: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs().ok()?.collect();
+    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
+}
+
 impl Line {
-    fn open(destination: &Destination) -> io::Result<Line> {
+    fn open(destination: &Destination, address: Option<SocketAddr>) -> io::Result<Line> {
         match destination {
-            Destination::Udp(host, port) => Line::to_host(host, *port, Type::DGRAM),
-            Destination::Tcp(host, port) => Line::to_host(host, *port, Type::STREAM),
+            Destination::Udp(..) => Line::to_host(address, Type::DGRAM),
+            Destination::Tcp(..) => Line::to_host(address, Type::STREAM),
             Destination::UnixDatagram(path) => Line::to_path(path, Type::DGRAM),
             Destination::UnixStream(path) => Line::to_path(path, Type::STREAM),
             Destination::Unix(path) => {
@@ -162,10 +173,9 @@ impl Line {
         }
     }
 
-    fn to_host(host: &str, port: u16, kind: Type) -> io::Result<Line> {
-        let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        let preferred = found.iter().find(|address| address.is_ipv4()).or(found.first());
-        let address = *preferred.ok_or(io::ErrorKind::AddrNotAvailable)?;
+    fn to_host(address: Option<SocketAddr>, kind: Type) -> io::Result<Line> {
+        let unknown = || io::Error::new(io::ErrorKind::AddrNotAvailable, "nobody knows this host");
+        let address = address.ok_or_else(unknown)?;
         Line::connect(Socket::new(Domain::for_address(address), kind, None)?, &address.into(), kind)
     }
 

@@ -67,7 +67,10 @@ fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     if hand.context.settings.reload.is_some() {
         // Whoever changed the code wants to see the new one, not a connection that was kept.
         for (token, mut conn) in crew.take_idle(usize::MAX) {
-            conn.stage = Stage::Closed;
+            // A new one, whose request is on its way, is served.
+            if conn.requests > 0 {
+                conn.stage = Stage::Closed;
+            }
             crew.put_back(token, conn, false);
         }
     }
