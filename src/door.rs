@@ -11,13 +11,19 @@
 //! 2. The interpreter lock is taken and given back inside each of those calls, never across them.
 //! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::ConfigError;
+use crate::config::raw::{Object, Raw};
+use crate::config::sources::Variables;
+use crate::config::types::GunicornModule;
 use crate::http::head::Head;
 use crate::http::response::{HeadError, ResponseHead};
 
@@ -31,6 +37,22 @@ pub trait Runtime: Send + Sync {
     fn after_fork_child(&self);
     /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
     fn set_env(&self, name: &str, value: Option<&str>);
+    /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
+    /// `python:MODULE`.
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError>;
+    /// Makes a module `gunicorn` importable, or not.
+    fn provide_gunicorn(&self, when: GunicornModule);
+    /// Makes the operator's hooks callable. Imports those that are named.
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook>;
+    /// What a program of the operator's has set; `again`: it is to make up its mind anew.
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
+    /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32;
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// The source files of the code that is loaded, and those that these names and patterns mean.
@@ -54,6 +76,128 @@ pub trait Runtime: Send + Sync {
     fn finish(&self);
 }
 
+/// A Python program that is its own configuration: it has derived a class from Gunicorn's
+/// `BaseApplication` and asks to be served.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its object, for [`Runtime::settings_of`].
+    pub application: Object,
+    /// What makes the WSGI application.
+    pub loader: Object,
+    /// MODULE:CLASS, for titles.
+    pub name: String,
+    /// What starts it again.
+    pub command: Vec<OsString>,
+    /// Its command line, where it leaves that to us.
+    pub arguments: Option<Vec<OsString>>,
+}
+
+/// The operator's functions of one configuration.
+///
+/// Called on the main thread of the process, but for `worker_abort`. A hook that raises has been logged, with its name and
+/// traceback, when its call returns; what follows from it is the caller's to know.
+pub trait Hooks: Send + Sync + fmt::Debug {
+    /// Whether the hook of this name is set.
+    fn has(&self, name: &str) -> bool;
+    /// A moment in the master's life.
+    fn in_master(&self, moment: MasterMoment<'_>) -> Result<(), HookRaised>;
+    /// A moment in a worker's life.
+    fn in_worker(&self, moment: WorkerMoment) -> Result<(), HookRaised>;
+}
+
+/// What hooks are made of.
+#[derive(Debug, Clone, Default)]
+pub struct HookSpec {
+    /// Name and function (or its dotted name).
+    pub hooks: Vec<(&'static str, Raw)>,
+    /// All settings, for `server.cfg`.
+    pub settings: Vec<(&'static str, Raw)>,
+}
+
+/// A hook that cannot be called as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongHook {
+    /// Its name; empty: it is not one hook's fault.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// A hook raised an exception, which has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookRaised {
+    /// Its name.
+    pub name: &'static str,
+}
+
+impl fmt::Display for HookRaised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the hook {} raised an exception", self.name)
+    }
+}
+
+impl std::error::Error for HookRaised {}
+
+/// Moments in the master's life hooks may be set for.
+#[derive(Debug, Clone, Copy)]
+pub enum MasterMoment<'a> {
+    /// It is about to listen.
+    Starting,
+    /// It listens here.
+    Ready {
+        /// The addresses as the log shows them.
+        addresses: &'a [String],
+    },
+    /// The number of workers was set.
+    WorkersChanged {
+        /// To this.
+        new: usize,
+        /// From this; `None`: for the first time.
+        old: Option<usize>,
+    },
+    /// A worker is about to be forked.
+    Forking {
+        /// Into this slot.
+        slot: usize,
+    },
+    /// It was forked.
+    Forked {
+        /// Into this slot.
+        slot: usize,
+        /// This is it.
+        pid: i32,
+    },
+    /// A child has ended, maybe a worker.
+    Gone {
+        /// This one.
+        pid: i32,
+    },
+    /// The configuration was read again; these are the new one's hooks.
+    Reloading,
+    /// This process is about to become a new master.
+    Executing,
+    /// Everything else has ended.
+    Exiting,
+}
+
+/// Moments in a worker's life hooks may be set for.
+#[derive(Debug, Clone, Copy)]
+pub enum WorkerMoment {
+    /// It was just forked.
+    Forked {
+        /// Into this slot.
+        slot: usize,
+    },
+    /// The application is loaded.
+    Loaded,
+    /// It is told to end at once.
+    Interrupted,
+    /// A request is over its timeout.
+    Aborted,
+    /// It ends.
+    Exiting,
+}
+
 /// Which application to load, and how its requests are to look.
 #[derive(Debug, Clone, Default)]
 pub struct AppSpec {
@@ -63,6 +207,8 @@ pub struct AppSpec {
     pub paste: Option<Paste>,
     /// Every line of Python is printed as it is run.
     pub spew: bool,
+    /// Makes the application; `target` is only shown then.
+    pub loader: Option<Object>,
     /// Directories put first in `sys.path`, in this order.
     pub search: Vec<String>,
     /// `wsgi.multithread`.
@@ -155,6 +301,8 @@ pub struct Exchange<'a> {
     pub body: Body<'a>,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
+    /// Which request of its connection this is, from 1.
+    pub number: u64,
     /// Index of the thread that runs it.
     pub thread: usize,
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use crate::cli::Invocation;
 use crate::config::log_address::SocketAddress;
+use crate::config::raw::Raw;
 use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine,
     WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, Paste, Runtime};
+use crate::door::{AppSpec, HookSpec, Hooks, Paste, Program, Runtime, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -37,6 +38,8 @@ pub struct Started {
     pub executable: Option<PathBuf>,
     /// The interpreter.
     pub runtime: Arc<dyn Runtime>,
+    /// The program that asked to be served, if it was not the operator.
+    pub program: Option<Program>,
 }
 
 /// What the application's loader needs.
@@ -46,6 +49,7 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
     search.push(directory.to_string_lossy().into_owned());
     AppSpec {
         target: config.wsgi_app.as_ref().map(ToString::to_string).unwrap_or_default(),
+        loader: started.program.as_ref().map(|program| program.loader.clone()),
         search,
         paste: config.paste.as_ref().map(|paste| Paste {
             file: started.invocation.directory.join(paste).to_string_lossy().into_owned(),
@@ -150,8 +154,10 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
     let (count_workers, count_backlog) = counts(config);
     let prepare = prepare_access_log(config, owner);
     prepare()?;
+    let hooks = hooks(config, started)?;
     Ok(MasterSettings {
-        worker: WorkerLife(Rc::new(life(config, started)?)),
+        worker: WorkerLife(Rc::new(life(config, started, hooks.clone())?)),
+        hooks,
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         workers: config.workers,
@@ -203,8 +209,12 @@ fn prepare_access_log(config: &Config, owner: Owner) -> impl Fn() -> Result<(), 
 }
 
 /// A worker's life under this configuration.
-fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
-    let worker = worker(config, started)?;
+fn life(
+    config: &Config,
+    started: &Started,
+    hooks: Option<Arc<dyn Hooks>>,
+) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
+    let worker = WorkerSettings { hooks, ..worker(config, started)? };
     let surroundings = Surroundings::of(config, started);
     let (most, jitter) = (config.max_requests, config.max_requests_jitter);
     let runtime = Arc::clone(&started.runtime);
@@ -217,6 +227,24 @@ fn life(config: &Config, started: &Started) -> Result<impl Fn(Seat) -> i32 + use
         settings.max_requests = most.map(|most| most + random_below(jitter + 1));
         worker::run(seat, settings, Arc::clone(&runtime))
     })
+}
+
+/// The operator's hooks; none where none is set.
+fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, String> {
+    if config.hooks.is_empty() {
+        return Ok(None);
+    }
+    let spec = HookSpec { hooks: config.hooks.clone(), settings: values(config) };
+    match started.runtime.hooks(&spec) {
+        Ok(hooks) => Ok(Some(hooks)),
+        Err(WrongHook { name, problem }) if name.is_empty() => Err(problem),
+        Err(WrongHook { name, problem }) => Err(format!("{name} ({}): {problem}", config.origin(&name))),
+    }
+}
+
+/// Every setting, as Python gets to see it.
+fn values(config: &Config) -> Vec<(&'static str, Raw)> {
+    config.rows().iter().map(|line| (line.setting.name, line.value.raw())).collect()
 }
 
 /// What a process lives in: its directory, its environment, its error log.
@@ -288,6 +316,14 @@ fn bind(address: &BindAddress) -> Bind {
 }
 
 fn reexec(started: &Started) -> Reexec {
+    if let Some(program) = &started.program {
+        let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
+        return Reexec {
+            command: program.command.clone(),
+            directory: started.invocation.directory.clone(),
+            environment: variables.collect(),
+        };
+    }
     let program = started.executable.clone().or_else(|| std::env::current_exe().ok()).unwrap_or_default();
     let arguments = started.invocation.args.iter().map(OsString::from);
     let variables = started.invocation.env.iter().map(|(name, value)| (name.into(), value.into()));
@@ -337,6 +373,7 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
             ProxyProtocol::Auto => Some(Mode::Auto),
         },
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
+        hooks: None,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
         access: access_log(config),
         statsd: statsd(config),

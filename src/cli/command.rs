@@ -15,11 +15,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::compat::{self, Takes};
+use crate::config::fields::Field;
 use crate::config::kinds::Kind;
 use crate::config::raw::Raw;
 use crate::config::setting::Setting;
 use crate::config::sources::{self, Given, Source};
 use crate::config::table::{self, SETTINGS};
+use crate::config::types::GunicornModule;
 use crate::config::{ConfigError, Origin};
 
 use super::prefixes;
@@ -93,7 +95,10 @@ pub fn command() -> Command {
 const AFTER_HELP: &str = "\
 Each setting is also a key of rwsgi.toml and a variable RWSGI_NAME, by its name
 as --print-config shows it. Stronger first: command line, RWSGI_ variables,
-GUNICORN_CMD_ARGS, rwsgi.toml, defaults.";
+GUNICORN_CMD_ARGS, rwsgi.toml or gunicorn.conf.py, defaults.
+
+rwsgi --script FILE [ARGUMENTS] runs a Python program that asks to be served
+(a class derived from gunicorn.app.base.BaseApplication) as python FILE does.";
 
 fn app() -> Arg {
     let help = "The application: MODULE, MODULE:NAME or MODULE:FACTORY(ARGUMENTS).";
@@ -231,7 +236,18 @@ fn usage(error: &clap::Error, speaker: Speaker) -> ConfigError {
 
 /// The configuration file these values name.
 pub fn named_file(source: &Source) -> Option<(&str, &Origin)> {
-    let config = table::find("config")?;
-    let given = source.iter().rev().find(|given| given.setting == config)?;
+    let given = last(source, "config")?;
     given.raw.text().map(|text| (text, &given.origin))
+}
+
+/// When a module `gunicorn` is provided, while the configuration file is run. A word that is wrong
+/// is complained of later.
+pub fn gunicorn_module(source: &Source) -> Option<GunicornModule> {
+    let given = last(source, "gunicorn_module")?;
+    GunicornModule::from_value(&given.setting.kind.parse(&given.raw).ok()?)
+}
+
+fn last<'a>(source: &'a Source, name: &str) -> Option<&'a Given> {
+    let setting = table::find(name)?;
+    source.iter().rev().find(|given| given.setting == setting)
 }

@@ -19,6 +19,10 @@ rwsgi \- serve a Python WSGI application over HTTP
 .B rwsgi
 .RI [ OPTIONS ]
 .RI [ APP ]
+.br
+.B python \-m rwsgi
+.RI [ OPTIONS ]
+.RI [ APP ]
 .SH DESCRIPTION
 A master process listens, and keeps worker processes alive that run the application. Options and
 names of settings are Gunicorn's, where Gunicorn has them.
@@ -88,6 +92,9 @@ The application could not be loaded.
 Read from the directory rwsgi is started in, unless
 .B \-\-config
 names another file.
+.TP
+.I ./gunicorn.conf.py
+The same, where there is no rwsgi.toml.
 "#;
 
 /// The page.

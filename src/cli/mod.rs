@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::raw::Raw;
 use crate::config::sheet::Sheet;
-use crate::config::sources::{self, Source};
+use crate::config::sources::{self, Commented, Given, Source, Variables};
+use crate::config::table;
+use crate::config::types::GunicornModule;
 use crate::config::value::Value;
 use crate::config::{Config, ConfigError, Origin, exit, toml_file};
 
@@ -76,14 +78,11 @@ impl Loaded {
     }
 }
 
-/// The variables of a Python configuration file, with their lines where known.
-pub type Variables = Vec<(String, Raw, Option<usize>)>;
-
 /// Reads a text file.
 pub type ReadText<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 /// Runs a Python configuration file, named as Gunicorn names it (a path, `file:PATH` or
 /// `python:MODULE`), and returns its variables.
-pub type RunPython<'a> = dyn Fn(&str) -> Result<Variables, ConfigError> + 'a;
+pub type RunPython<'a> = dyn Fn(&str, GunicornModule) -> Result<Variables, ConfigError> + 'a;
 
 /// How files are read. Paths have been joined to [`Invocation::directory`], but for Python's.
 pub struct Readers<'a> {
@@ -93,15 +92,19 @@ pub struct Readers<'a> {
     pub python: Option<&'a RunPython<'a>>,
 }
 
-impl Readers<'static> {
-    /// The file system, and no Python.
-    pub fn of_process() -> Self {
-        Readers { text: &|path| std::fs::read_to_string(path), python: None }
+impl<'a> Readers<'a> {
+    /// The file system, and somebody who runs Python.
+    pub fn of_process(python: &'a RunPython<'a>) -> Self {
+        Readers { text: &|path| std::fs::read_to_string(path), python: Some(python) }
     }
 }
 
 /// Everything from arguments, environment and files to a typed configuration.
 pub fn load(invocation: &Invocation, readers: &Readers<'_>) -> Result<Loaded, ConfigError> {
+    resolve(invocation, Source::new(), readers)
+}
+
+fn resolve(invocation: &Invocation, program: Source, readers: &Readers<'_>) -> Result<Loaded, ConfigError> {
     let said = match command::parse(&invocation.args, Speaker::CommandLine)? {
         Said::Values(source) => source,
         Said::Text(text) => return Ok(Loaded::text(text)),
@@ -112,13 +115,43 @@ pub fn load(invocation: &Invocation, readers: &Readers<'_>) -> Result<Loaded, Co
     };
     let ours = sources::environment(&invocation.env)?;
     let named = [&said, &ours, &gunicorn].into_iter().find_map(command::named_file);
-    let file = file(named, &invocation.directory, readers)?;
+    let module = [&said, &ours, &gunicorn].into_iter().find_map(command::gunicorn_module);
+    let (file, warnings) = file(named, module.unwrap_or_default(), &invocation.directory, readers)?;
     let surroundings = sources::surroundings(&invocation.env);
-    let sheet = Sheet::of([surroundings, file, gunicorn, ours, said])?;
+    let sheet = Sheet::of([surroundings, program, file, gunicorn, ours, said])?;
     if is_on(&sheet, "print_config") && !names_app(&sheet) {
         return Ok(Loaded::text(print_config(sheet.lines())));
     }
-    Config::new(sheet).map(|config| Loaded::Run(Box::new(config)))
+    let mut config = Config::new(sheet)?;
+    config.warnings = warnings;
+    Ok(Loaded::Run(Box::new(config)))
+}
+
+/// As [`load`], for a program that is its own configuration. Its values stand where a
+/// configuration file's would; a command line counts if it leaves one to us.
+pub fn load_program(
+    invocation: &Invocation,
+    name: &str,
+    variables: Variables,
+    understands_arguments: bool,
+    readers: &Readers<'_>,
+) -> Result<Loaded, ConfigError> {
+    let path = Path::new(name);
+    let (mut program, warnings) = sources::python_file(path, variables)?;
+    if let Some(setting) = table::find("wsgi_app")
+        && program.iter().all(|given| given.setting != setting)
+    {
+        let origin = Origin::File { path: path.to_owned(), line: None };
+        program.push(Given { setting, raw: Raw::from(name), origin });
+    }
+    if understands_arguments {
+        return resolve(invocation, program, readers);
+    }
+    let surroundings = sources::surroundings(&invocation.env);
+    let ours = sources::environment(&invocation.env)?;
+    let mut config = Config::new(Sheet::of([surroundings, program, ours])?)?;
+    config.warnings = warnings;
+    Ok(Loaded::Run(Box::new(config)))
 }
 
 fn is_on(sheet: &Sheet, name: &str) -> bool {
@@ -141,50 +174,65 @@ fn gunicorn_cmd_args(env: &BTreeMap<String, String>) -> Result<Said, ConfigError
 }
 
 /// What the one configuration file says: the named one, or one that needs no naming.
-fn file(named: Option<(&str, &Origin)>, start: &Path, readers: &Readers<'_>) -> Result<Source, ConfigError> {
+fn file(
+    named: Option<(&str, &Origin)>,
+    module: GunicornModule,
+    start: &Path,
+    readers: &Readers<'_>,
+) -> Result<Commented, ConfigError> {
     if let Some((name, origin)) = named.filter(|(name, _)| !name.is_empty()) {
-        return read_file(name, origin, start, readers);
+        return read_file(name, origin, module, start, readers);
     }
-    for name in DEFAULT_FILES {
-        match (readers.text)(&start.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            _ => return read_file(name, &Origin::Default, start, readers),
-        }
-    }
-    Ok(Source::new())
+    let there = |name: &&str| {
+        let read = (readers.text)(&start.join(name));
+        !read.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let mut found = DEFAULT_FILES.into_iter().filter(there);
+    let Some(name) = found.next() else { return Ok(Commented::default()) };
+    let (source, mut warnings) = read_file(name, &Origin::Default, module, start, readers)?;
+    warnings.extend(found.map(|other| {
+        format!("There are {name} and {other}: only {name} is read. Name the other with -c, or remove it.")
+    }));
+    Ok((source, warnings))
 }
 
 fn read_file(
     name: &str,
     origin: &Origin,
+    module: GunicornModule,
     start: &Path,
     readers: &Readers<'_>,
-) -> Result<Source, ConfigError> {
+) -> Result<Commented, ConfigError> {
     if is_python(name) {
-        return python_file(name, origin, readers);
+        return python_file(name, origin, module, readers);
     }
     let path = PathBuf::from(name.strip_prefix("file:").unwrap_or(name));
     let text = (readers.text)(&start.join(&path)).map_err(|error| {
         let complaint = ConfigError::about("config", origin.clone(), format!("cannot be read: {error}"));
         ConfigError { value: Some(Raw::from(name).to_string().into()), ..complaint }
     })?;
-    toml_file::parse(&path, &text)
+    Ok((toml_file::parse(&path, &text)?, Vec::new()))
 }
 
 /// Everything but `.toml` is Python to Gunicorn.
 fn is_python(name: &str) -> bool {
-    !Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+    name.starts_with("python:")
+        || !Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
-fn python_file(name: &str, origin: &Origin, readers: &Readers<'_>) -> Result<Source, ConfigError> {
+fn python_file(
+    name: &str,
+    origin: &Origin,
+    module: GunicornModule,
+    readers: &Readers<'_>,
+) -> Result<Commented, ConfigError> {
     let Some(run) = readers.python else {
-        let error =
-            ConfigError::about("config", origin.clone(), "Python configuration files are not supported yet");
+        let error = ConfigError::about("config", origin.clone(), "there is no Python to run it");
         return Err(ConfigError { value: Some(Raw::from(name).to_string().into()), ..error }
             .hint("put the settings into a rwsgi.toml; its keys are Gunicorn's names"));
     };
     let path = name.strip_prefix("file:").unwrap_or(name);
-    sources::python_file(Path::new(path), run(name)?)
+    sources::python_file(Path::new(path), run(name, module)?)
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ pub fn print_config(lines: &[Line]) -> String {
 
 fn row(line: &Line, width: usize) -> String {
     let name = line.setting.name;
-    let comment = if NOT_FOR_FILES.contains(&name) { "# " } else { "" };
+    let no_setting = NOT_FOR_FILES.contains(&name) || !line.value.is_writable();
+    let comment = if no_setting { "# " } else { "" };
     let width = width - comment.len().min(width);
     format!("{comment}{name:width$} = {}  # {}\n", line.value.toml(), line.origin)
 }

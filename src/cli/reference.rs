@@ -6,6 +6,7 @@
 //! 1. Everything on the page comes from the table and from gunicorn-compat.toml.
 
 use crate::config::compat::{self, Row, Status};
+use crate::config::kinds::Kind;
 use crate::config::setting::{Change, Section, Setting};
 use crate::config::table::SETTINGS;
 
@@ -20,7 +21,9 @@ Each setting can be said in four places. The stronger wins, whole: lists are not
 1. the command line,
 2. a variable `RWSGI_NAME` (lists are separated by commas),
 3. the variable `GUNICORN_CMD_ARGS`, options as on the command line,
-4. `rwsgi.toml`: the file `-c` or `RWSGI_CONFIG` names, or `./rwsgi.toml`. Keys stand at the top level.
+4. one configuration file: the one `-c` or `RWSGI_CONFIG` names, else `./rwsgi.toml`, else
+   `./gunicorn.conf.py`. In a `.toml`, keys stand at the top level. Any other file is run as Python, as
+   Gunicorn does: its variables of these names are settings.
 
 Below all of them, `PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS` and `SENDFILE` change defaults, as
 with Gunicorn. `rwsgi --print-config` shows every value and where it came from. Long options may be
@@ -49,7 +52,7 @@ fn entry(setting: &Setting) -> String {
     if !setting.more.is_empty() {
         text.push_str(&format!("{}\n", setting.more));
     }
-    text.push_str(&format!("\n- Said: {}, `{}`\n", spellings(setting), setting.variable()));
+    text.push_str(&format!("\n- Said: {}`{}`\n", spellings(setting), setting.variable()));
     text.push_str(&format!("- Value: {}\n", setting.kind.describe()));
     let default = setting.default_value().toml();
     text.push_str(&format!(
@@ -70,8 +73,8 @@ fn entry(setting: &Setting) -> String {
 fn spellings(setting: &Setting) -> String {
     let short = setting.short.map(|short| format!("`-{short}`"));
     let long = setting.flags.iter().chain(setting.negations).map(|flag| format!("`{flag}`"));
-    let all: Vec<String> = short.into_iter().chain(long).collect();
-    if all.is_empty() { "`APP`".to_owned() } else { all.join(", ") }
+    let app = (setting.kind == Kind::App).then(|| "`APP`".to_owned());
+    short.into_iter().chain(long).chain(app).map(|spelling| spelling + ", ").collect()
 }
 
 fn needs(change: Change) -> &'static str {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::setting::Section;
 use crate::config::{BindAddress, LogLevel, LogTarget, ProxyProtocol};
 
 #[derive(Default)]
@@ -232,23 +233,32 @@ fn python_files_wait_for_somebody_who_runs_them() {
     for (args, files) in [("app -c conf.py", &[][..]), ("app", &[("gunicorn.conf.py", "workers = 3")])] {
         let (exit, text) = World { args, files, ..World::default() }.complaint();
         assert_eq!(exit, exit::CONFIGURATION);
-        assert!(text.contains("not supported yet; put the settings into a rwsgi.toml"), "{text}");
+        assert!(text.contains("there is no Python to run it; put the settings into a rwsgi.toml"), "{text}");
     }
-    let run = |name: &str| {
-        assert_eq!(name, "gunicorn.conf.py");
+    let run = |name: &str, module| {
+        assert_eq!((name, module), ("gunicorn.conf.py", GunicornModule::Never));
         Ok(vec![("workers".to_owned(), Raw::Integer(3), Some(1))])
     };
     let read = |path: &Path| match path.to_str() {
         Some("gunicorn.conf.py") => Ok(String::new()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    let invocation = Invocation { args: vec!["app".to_owned()], ..Invocation::default() };
+    let args = ["app", "--gunicorn-module=never"].map(str::to_owned).to_vec();
+    let invocation = Invocation { args, ..Invocation::default() };
     let loaded = load(&invocation, &Readers { text: &read, python: Some(&run) }).unwrap();
     let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
     assert_eq!(
         (config.workers, config.origin("workers").to_string().as_str()),
         (3, "gunicorn.conf.py line 1")
     );
+}
+
+#[test]
+fn of_two_unnamed_files_one_is_read_with_a_warning() {
+    let files = &[("rwsgi.toml", "workers = 3"), ("gunicorn.conf.py", "")];
+    let config = World { args: "app", files, ..World::default() }.config();
+    assert_eq!(config.workers, 3);
+    assert!(config.warnings[0].contains("only rwsgi.toml is read"), "{:?}", config.warnings);
 }
 
 #[test]
@@ -285,7 +295,8 @@ fn version_and_help() {
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "{line:?}");
     }
-    for section in crate::config::setting::Section::ALL {
+    let flagless = [Section::ServerHooks];
+    for section in Section::ALL.into_iter().filter(|section| !flagless.contains(section)) {
         assert!(help.contains(&format!("\n{}:\n", section.title())), "{}", section.title());
     }
     assert!(help.contains("--no-sendfile") && !help.contains("--control-socket"));

@@ -24,6 +24,8 @@ pub struct ConfigError {
     pub problem: Box<str>,
     /// What would be right.
     pub hint: Option<Box<str>>,
+    /// A traceback of Python's, shown before the line.
+    pub traceback: Option<Box<str>>,
     /// What the process ends with: [`exit::CONFIGURATION`] or [`exit::USAGE`].
     pub exit: u8,
 }
@@ -32,7 +34,15 @@ impl ConfigError {
     /// A complaint about the whole configuration, or a file of it.
     pub fn general(origin: Origin, problem: impl Into<Box<str>>) -> Self {
         let problem = problem.into();
-        Self { setting: None, value: None, origin, problem, hint: None, exit: exit::CONFIGURATION }
+        Self {
+            setting: None,
+            value: None,
+            origin,
+            problem,
+            hint: None,
+            traceback: None,
+            exit: exit::CONFIGURATION,
+        }
     }
 
     /// A complaint about one setting.
@@ -52,9 +62,13 @@ impl ConfigError {
         self
     }
 
-    /// Says it to the operator: one line for stderr, with the program's name.
+    /// Says it to the operator: one line for stderr, with the program's name, after the traceback
+    /// if there is one.
     pub fn report(&self) -> String {
-        format!("rwsgi: {self}")
+        match &self.traceback {
+            Some(traceback) => format!("{}\nrwsgi: {self}", traceback.trim_end()),
+            None => format!("rwsgi: {self}"),
+        }
     }
 }
 

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::log_address::SocketAddress;
+use super::raw::Raw;
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, Facility, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
-    ReloadEngine, WorkerClass,
+    BindAddress, Facility, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks,
+    ProxyProtocol, ReloadEngine, WorkerClass,
 };
 use super::value::Value;
 
@@ -225,6 +226,17 @@ impl Field for ReloadEngine {
     }
 }
 
+impl Field for GunicornModule {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("auto") => Some(GunicornModule::Auto),
+            Value::Choice("always") => Some(GunicornModule::Always),
+            Value::Choice("never") => Some(GunicornModule::Never),
+            _ => None,
+        }
+    }
+}
+
 /// By its number in RFC 5424 section 6.2.1.
 const FACILITIES: [&str; 12] =
     ["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"];
@@ -258,6 +270,15 @@ impl Field for Statsd {
         match value {
             Value::Text(text) if text.is_empty() => Some(Statsd(None)),
             Value::Text(text) => SocketAddress::statsd(text).ok().map(Some).map(Statsd),
+            _ => None,
+        }
+    }
+}
+
+impl Field for Raw {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Python(raw) => Some(raw.clone()),
             _ => None,
         }
     }

@@ -77,6 +77,10 @@ pub enum Kind {
     OutLog,
     /// Where a log goes; `-` is standard error.
     ErrLog,
+    /// A function or class: its dotted name, or itself in a Python file; empty: none.
+    Callable,
+    /// A table that is handed to Python as a dictionary; empty: none.
+    Table,
 }
 
 impl Kind {
@@ -101,6 +105,8 @@ impl Kind {
             Kind::Words | Kind::UpperWords => "LIST",
             Kind::Networks => "IPS",
             Kind::OutLog | Kind::ErrLog | Kind::Files => "FILE",
+            Kind::Callable => "MODULE.NAME",
+            Kind::Table => "TABLE",
         }
     }
 
@@ -128,6 +134,8 @@ impl Kind {
             Kind::Headers => "header names and values (`NAME=VALUE`)".into(),
             Kind::OutLog => "file; `-`: stdout; empty: off".into(),
             Kind::ErrLog => "file; `-`: stderr; empty: off".into(),
+            Kind::Callable => "dotted name (`MODULE.NAME`); in a Python file the object itself, too".into(),
+            Kind::Table => "table".into(),
         }
     }
 
@@ -178,6 +186,8 @@ impl Kind {
             Kind::Headers => headers(raw),
             Kind::OutLog => log(raw, LogTarget::Stdout),
             Kind::ErrLog => log(raw, LogTarget::Stderr),
+            Kind::Callable => callable(raw),
+            Kind::Table => table(raw),
         }
     }
 }
@@ -290,7 +300,10 @@ fn choice(
 }
 
 fn worker_class(raw: &Raw) -> Result<Value, Problem> {
-    let text = one_text(raw)?;
+    let text = match raw {
+        Raw::Object(class) => class.shown().to_owned(),
+        _ => one_text(raw)?,
+    };
     let name = text.trim().strip_prefix("egg:gunicorn#").unwrap_or(text.trim());
     let hint = match name {
         "sync" | "gunicorn.workers.sync.SyncWorker" => return Ok(Value::Choice("sync")),
@@ -382,4 +395,33 @@ fn log(raw: &Raw, dash: LogTarget) -> Result<Value, Problem> {
         "-" => dash,
         path => LogTarget::File(PathBuf::from(path)),
     }))
+}
+
+/// Whether there is such a thing is found out by importing it, which is not done here.
+fn callable(raw: &Raw) -> Result<Value, Problem> {
+    let part = |part: &str| {
+        part.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    match raw {
+        Raw::Text(text) if text.is_empty() => Ok(Value::Python(Raw::Nothing)),
+        Raw::Text(text) if text.split('.').all(part) => Ok(Value::Python(raw.clone())),
+        Raw::Nothing | Raw::Object(_) => Ok(Value::Python(raw.clone())),
+        _ => Err(Problem::new("neither callable nor a dotted name", "use e.g. myproject.server.post_fork")),
+    }
+}
+
+fn table(raw: &Raw) -> Result<Value, Problem> {
+    let problem = || Problem::new("not a table", "use e.g. { version = 1 }");
+    match raw {
+        Raw::Nothing | Raw::Object(_) => Ok(Value::Python(raw.clone())),
+        Raw::Pairs(pairs) if pairs.is_empty() => Ok(Value::Python(Raw::Nothing)),
+        Raw::Pairs(_) => Ok(Value::Python(raw.clone())),
+        Raw::Text(text) if text.trim().is_empty() => Ok(Value::Python(Raw::Nothing)),
+        Raw::Text(text) => match super::toml_file::value(text) {
+            Some(pairs @ Raw::Pairs(_)) => table(&pairs),
+            _ => Err(problem()),
+        },
+        _ => Err(problem()),
+    }
 }

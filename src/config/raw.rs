@@ -5,7 +5,9 @@
 //! Invariants:
 //! 1. Displayed, it reads as in TOML and stays on one line.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 /// A value as a source spells it. Variables and flags only have [`Raw::Text`] and lists of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,46 @@ pub enum Raw {
     List(Vec<Raw>),
     /// Names and their values.
     Pairs(Vec<(String, Raw)>),
+    /// What only Python understands: a function, a class.
+    Object(Object),
+}
+
+/// Something a Python configuration file made. Carried from the file to whoever uses it; nobody
+/// between them looks inside.
+#[derive(Clone)]
+pub struct Object {
+    shown: Arc<str>,
+    held: Arc<dyn Any + Send + Sync>,
+}
+
+impl Object {
+    /// Holds `held`, which is shown as `shown`: for functions and classes their dotted name.
+    pub fn new(shown: impl Into<Arc<str>>, held: Arc<dyn Any + Send + Sync>) -> Self {
+        Object { shown: shown.into(), held }
+    }
+
+    /// How it is shown.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// What is held.
+    pub fn held(&self) -> &(dyn Any + Send + Sync) {
+        &*self.held
+    }
+}
+
+/// The same thing, not one that looks the same.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.held, &other.held)
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Object").field(&self.shown).finish()
+    }
 }
 
 impl Raw {
@@ -50,6 +92,7 @@ impl fmt::Display for Raw {
             Raw::Integer(number) => write!(f, "{number}"),
             Raw::Decimal(number) => write!(f, "{number}"),
             Raw::Text(text) => f.write_str(&quoted(text)),
+            Raw::Object(object) => write!(f, "<{}>", object.shown.escape_debug()),
             Raw::List(items) => {
                 f.write_str("[")?;
                 separated(f, items.iter(), |f, item| write!(f, "{item}"))?;

@@ -15,11 +15,13 @@ use super::fields::{Field, Statsd, Syslog};
 use super::head_limits::HeadLimits;
 use super::log_address::SocketAddress;
 use super::origin::Origin;
+use super::raw::Raw;
+use super::setting::Section;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, Facility, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
-    ReloadEngine, WorkerClass,
+    BindAddress, Facility, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks,
+    ProxyProtocol, ReloadEngine, WorkerClass,
 };
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
@@ -37,6 +39,8 @@ pub struct Config {
     pub python: Option<PathBuf>,
     /// The virtual environment to run in.
     pub venv: Option<PathBuf>,
+    /// When a module `gunicorn` is provided.
+    pub gunicorn_module: GunicornModule,
 
     /// Where to listen; never empty.
     pub bind: Vec<BindAddress>,
@@ -178,6 +182,17 @@ pub struct Config {
     pub loglevel: LogLevel,
     /// Send stdout and stderr of the application to the error log's file.
     pub capture_output: bool,
+    /// The Python class that writes the logs; nothing: we do.
+    pub logger_class: Raw,
+    /// File for `logging.config.fileConfig`.
+    pub logconfig: Option<PathBuf>,
+    /// Table for `logging.config.dictConfig`.
+    pub logconfig_dict: Raw,
+    /// JSON file for the same.
+    pub logconfig_json: Option<PathBuf>,
+
+    /// The hooks that are set, by name.
+    pub hooks: Vec<(&'static str, Raw)>,
 
     /// Send both logs to syslog, too.
     pub syslog: bool,
@@ -211,6 +226,9 @@ pub struct Config {
     /// Print the configuration, then as `check_config`.
     pub print_config: bool,
 
+    /// What is not wrong but may not be meant, a line each.
+    pub warnings: Vec<String>,
+
     sheet: Sheet,
 }
 
@@ -226,6 +244,7 @@ impl Config {
             raw_paste_global_conf: field(&sheet, "raw_paste_global_conf")?,
             python: field(&sheet, "python")?,
             venv: field(&sheet, "venv")?,
+            gunicorn_module: field(&sheet, "gunicorn_module")?,
             bind: field(&sheet, "bind")?,
             backlog: field(&sheet, "backlog")?,
             reuse_port: field(&sheet, "reuse_port")?,
@@ -307,8 +326,14 @@ impl Config {
             reload_engine: field(&sheet, "reload_engine")?,
             reload_extra_files: field(&sheet, "reload_extra_files")?,
             spew: field(&sheet, "spew")?,
+            logger_class: field(&sheet, "logger_class")?,
+            logconfig: field(&sheet, "logconfig")?,
+            logconfig_dict: field(&sheet, "logconfig_dict")?,
+            logconfig_json: field(&sheet, "logconfig_json")?,
+            hooks: hooks(&sheet)?,
             check_config: field(&sheet, "check_config")?,
             print_config: field(&sheet, "print_config")?,
+            warnings: Vec::new(),
             sheet,
         })
     }
@@ -336,6 +361,13 @@ impl Config {
 pub(super) fn field<T: Field>(sheet: &Sheet, name: &str) -> Result<T, ConfigError> {
     let line = sheet.line(name).ok_or_else(|| mismatch(name, Origin::Default))?;
     T::from_value(&line.value).ok_or_else(|| mismatch(name, line.origin.clone()))
+}
+
+fn hooks(sheet: &Sheet) -> Result<Vec<(&'static str, Raw)>, ConfigError> {
+    let rows = sheet.lines().iter().filter(|line| line.setting.section == Section::ServerHooks);
+    let all: Result<Vec<_>, _> =
+        rows.map(|line| Ok((line.setting.name, field::<Raw>(sheet, line.setting.name)?))).collect();
+    Ok(all?.into_iter().filter(|(_, hook)| *hook != Raw::Nothing).collect())
 }
 
 fn mismatch(name: &str, origin: Origin) -> ConfigError {

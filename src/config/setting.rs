@@ -31,11 +31,13 @@ pub enum Section {
     Logging,
     /// Names of processes.
     ProcessNaming,
+    /// Functions of the operator's.
+    ServerHooks,
 }
 
 impl Section {
     /// All, in the order they are shown in.
-    pub const ALL: [Section; 10] = [
+    pub const ALL: [Section; 11] = [
         Section::ConfigFile,
         Section::Interpreter,
         Section::ServerSocket,
@@ -46,6 +48,7 @@ impl Section {
         Section::ServerMechanics,
         Section::Logging,
         Section::ProcessNaming,
+        Section::ServerHooks,
     ];
 
     /// The heading.
@@ -61,6 +64,7 @@ impl Section {
             Section::ServerMechanics => "Server Mechanics",
             Section::Logging => "Logging",
             Section::ProcessNaming => "Process Naming",
+            Section::ServerHooks => "Server Hooks",
         }
     }
 }

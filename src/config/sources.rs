@@ -15,6 +15,7 @@ use std::path::Path;
 
 use super::compat::{self, Row, Status};
 use super::error::ConfigError;
+use super::kinds::Kind;
 use super::origin::Origin;
 use super::raw::Raw;
 use super::setting::Setting;
@@ -38,15 +39,18 @@ pub type Source = Vec<Given>;
 /// The prefix of our environment variables.
 pub const PREFIX: &str = "RWSGI_";
 
-/// `RWSGI_` variables that are not settings: between our own processes, and for our tests.
+/// `RWSGI_` variables that are not settings: the launcher's, those between our own processes, and
+/// those of our tests.
 pub const RESERVED_VARIABLES: &[&str] = &[
     "RWSGI_BLESS",
     "RWSGI_CORE",
     "RWSGI_EXECUTABLE",
     "RWSGI_LAUNCH",
+    "RWSGI_TEST_PYTHONS",
     "RWSGI_UPGRADE_FD",
     "RWSGI_UPGRADE_FOREIGN",
     "RWSGI_UPGRADE_PID",
+    "RWSGI_WHEEL",
 ];
 
 /// Whose name it is.
@@ -142,21 +146,48 @@ fn unknown_variable(variable: &str, name: &str) -> ConfigError {
     }
 }
 
+/// The variables of a Python configuration file, with their lines where known.
+pub type Variables = Vec<(String, Raw, Option<usize>)>;
+
+/// What a source says, and what is odd about it: warnings, a line each.
+pub type Commented = (Source, Vec<String>);
+
 /// What a Python configuration file says: its variables and the lines they stand on, where known.
-pub fn python_file(path: &Path, variables: Vec<(String, Raw, Option<usize>)>) -> Result<Source, ConfigError> {
+pub fn python_file(path: &Path, variables: Variables) -> Result<Commented, ConfigError> {
     let mut source = Source::new();
+    let mut strays = Vec::new();
     for (name, raw, line) in variables {
         let origin = Origin::File { path: path.to_owned(), line };
         // Exact names only, as in Gunicorn: `user` is a setting, `User` a class of the file's.
         match named(&name) {
-            Named::Ours(setting) if setting.name == name && name != "config" => {
-                source.push(Given { setting, raw, origin });
+            Named::Ours(setting) if setting.name == name => {
+                source.extend(pythonic(setting, raw).filter(|_| name != "config").map(|raw| Given {
+                    setting,
+                    raw,
+                    origin,
+                }));
             }
             Named::Foreign(known, row) if known == name => foreign(known, row, &raw, origin)?,
-            _ => {}
+            _ => strays.extend(suggest::typo(&name).map(|near| (name, near, origin))),
         }
     }
-    Ok(source)
+    // A file may well compute a setting from a variable of nearly the same name.
+    strays.retain(|(_, near, _)| source.iter().all(|given| given.setting.name != *near));
+    let warning = |(name, near, origin)| {
+        format!("{name} ({origin}) is no setting and has no effect; did you mean {near}?")
+    };
+    Ok((source, strays.into_iter().map(warning).collect()))
+}
+
+/// Spellings only Python files have: ids of users as numbers, and None for "no" and "as usual".
+fn pythonic(setting: &Setting, raw: Raw) -> Option<Raw> {
+    match (setting.kind, raw) {
+        (Kind::Flag, Raw::Nothing) => None,
+        (Kind::Text, Raw::Integer(id)) if ["user", "group"].contains(&setting.name) => {
+            Some(Raw::Text(id.to_string()))
+        }
+        (_, raw) => Some(raw),
+    }
 }
 
 #[cfg(test)]
@@ -232,11 +263,37 @@ mod tests {
             ("control_socket".to_owned(), Raw::from("/x"), None),
             ("config".to_owned(), Raw::from("other.py"), None),
         ];
-        let source = python_file(Path::new("gunicorn.conf.py"), variables).unwrap();
+        let (source, warnings) = python_file(Path::new("gunicorn.conf.py"), variables).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
         assert_eq!(texts(&source), [("workers", "3".to_owned())]);
         assert_eq!(source[0].origin.to_string(), "gunicorn.conf.py line 4");
         let tls = vec![("certfile".to_owned(), Raw::from("/x.pem"), Some(1))];
         let error = python_file(Path::new("gunicorn.conf.py"), tls).unwrap_err();
         assert!(error.to_string().starts_with("certfile (gunicorn.conf.py line 1): "), "{error}");
+    }
+
+    #[test]
+    fn python_files_are_warned_of_near_misses() {
+        let variables = |names: &[&str]| {
+            names.iter().map(|name| ((*name).to_owned(), Raw::Integer(4), Some(1))).collect::<Vec<_>>()
+        };
+        let warnings =
+            |names: &[&str]| python_file(Path::new("gunicorn.conf.py"), variables(names)).unwrap().1;
+        assert_eq!(
+            warnings(&["wokers"]),
+            ["wokers (gunicorn.conf.py line 1) is no setting and has no effect; did you mean workers?"]
+        );
+        assert_eq!(warnings(&["log_level", "time_out", "max_request"]).len(), 3);
+        let quiet =
+            ["WORKERS", "workers", "Timeout", "timeout", "_threads", "max_workers", "port", "host", "os"];
+        assert_eq!(warnings(&quiet), Vec::<String>::new());
+    }
+
+    #[test]
+    fn python_files_spell_ids_as_numbers_and_no_as_none() {
+        let variables =
+            vec![("user".to_owned(), Raw::Integer(1000), None), ("sendfile".to_owned(), Raw::Nothing, None)];
+        let (source, _) = python_file(Path::new("gunicorn.conf.py"), variables).unwrap();
+        assert_eq!(texts(&source), [("user", r#""1000""#.to_owned())]);
     }
 }

@@ -31,6 +31,24 @@ pub fn setting(name: &str) -> Option<&'static str> {
     })
 }
 
+/// The setting a variable's name is a slip of, where names of one's own are allowed: a letter or
+/// two away, or other only in case and underscores.
+pub fn typo(name: &str) -> Option<&'static str> {
+    const SHORT: usize = 6;
+    if name.starts_with('_') {
+        return None;
+    }
+    let bare = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    let candidate = setting(&name.to_ascii_lowercase())?;
+    let apart = strsim::osa_distance(&bare(name), &bare(candidate));
+    let flag = SETTINGS
+        .iter()
+        .find(|row| row.name == candidate)
+        .is_some_and(|row| row.flags.iter().any(|flag| bare(&flag.replace('-', "_")) == bare(name)));
+    let close = apart <= if name.len() < SHORT { 1 } else { 2 };
+    (close || flag).then_some(candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

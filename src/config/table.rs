@@ -13,8 +13,8 @@
 use super::kinds::Kind;
 use super::setting::Change::{Live, Reexec};
 use super::setting::Section::{
-    ConfigFile, Debugging, Interpreter, Logging, ProcessNaming, Security, ServerMechanics, ServerSocket,
-    SlowClients, WorkerProcesses,
+    ConfigFile, Debugging, Interpreter, Logging, ProcessNaming, Security, ServerHooks, ServerMechanics,
+    ServerSocket, SlowClients, WorkerProcesses,
 };
 use super::setting::Setting;
 
@@ -38,8 +38,10 @@ pub static SETTINGS: &[Setting] = &[
         .short('c')
         .example("deploy/rwsgi.toml")
         .change(Reexec)
-        .help("Configuration file. [./rwsgi.toml if there is one]")
-        .more("Read from the directory rwsgi is started in. One file is read. A file cannot name another."),
+        .help("Configuration file. [./rwsgi.toml or ./gunicorn.conf.py]")
+        .more("A path, `file:PATH` or `python:MODULE`; what does not end in `.toml` is run as Python, as Gunicorn \
+             does. Read from the directory rwsgi is started in. One file is read. A file cannot name another.",
+        ),
     Setting::theirs(ConfigFile, "wsgi_app", Kind::App, "")
         .example("myproject.wsgi:application")
         .help("The application, where APP is not given.")
@@ -61,6 +63,15 @@ pub static SETTINGS: &[Setting] = &[
         .example("/srv/app/.venv")
         .change(Reexec)
         .help("Virtual environment to run in."),
+    Setting::ours(Interpreter, "gunicorn_module", Kind::Choice(&["auto", "always", "never"], &[]), "auto")
+        .flags(&["--gunicorn-module"])
+        .example("always")
+        .change(Reexec)
+        .help("Provide a module gunicorn: auto, always, never. [auto]")
+        .more(
+            "For configurations and programs that import it. `auto`: where Gunicorn itself is not installed; \
+             `always`: also in its place.",
+        ),
     Setting::theirs(ServerSocket, "bind", Kind::Addresses, "127.0.0.1:8000")
         .flags(&["--bind"])
         .short('b')
@@ -503,11 +514,94 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--enable-backlog-metric"])
         .example("true")
         .help("Tell statsd each second how many connections wait."),
+    Setting::theirs(Logging, "logger_class", Kind::Callable, "")
+        .flags(&["--logger-class"])
+        .example("myproject.logs.Logger")
+        .help("Python class that writes the logs. [none: rwsgi itself]")
+        .more(
+            "A class with the methods of gunicorn.glogging.Logger, or derived from it. Every line of the \
+             error log and every access line is then written in Python, after the reply has left, \
+             while the interpreter could run requests.",
+        ),
+    Setting::theirs(Logging, "logconfig", Kind::Path, "")
+        .flags(&["--log-config"])
+        .example("deploy/logging.ini")
+        .help("File for Python's logging.config.fileConfig.")
+        .more("Lines go through Python's logging then; see `logger_class` for what that costs."),
+    Setting::theirs(Logging, "logconfig_dict", Kind::Table, "")
+        .example("{ version = 1 }")
+        .help("Table for Python's logging.config.dictConfig.")
+        .more("Laid over Gunicorn's own; stronger than `logconfig_json` and `logconfig`."),
+    Setting::theirs(Logging, "logconfig_json", Kind::Path, "")
+        .flags(&["--log-config-json"])
+        .example("deploy/logging.json")
+        .help("JSON file for Python's logging.config.dictConfig.")
+        .more("Laid over Gunicorn's own; stronger than `logconfig`."),
     Setting::theirs(ProcessNaming, "proc_name", Kind::Text, "")
         .flags(&["--name"])
         .short('n')
         .example("shop")
         .help("Name in process titles. [APP]"),
+    Setting::theirs(ServerHooks, "on_starting", Kind::Callable, "")
+        .example("myproject.hooks.on_starting")
+        .help("In the master, before it listens.")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "on_reload", Kind::Callable, "")
+        .example("myproject.hooks.on_reload")
+        .help("In the master, at a reload, before the first new worker is forked.")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "when_ready", Kind::Callable, "")
+        .example("myproject.hooks.when_ready")
+        .help("In the master, when it listens.")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "pre_fork", Kind::Callable, "")
+        .example("myproject.hooks.pre_fork")
+        .help("In the master, before a worker is forked.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "post_fork", Kind::Callable, "")
+        .example("myproject.hooks.post_fork")
+        .help("In a worker, right after its fork, before privileges are dropped.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "post_worker_init", Kind::Callable, "")
+        .example("myproject.hooks.post_worker_init")
+        .help("In a worker, when the application is loaded.")
+        .more("Called with `worker`."),
+    Setting::theirs(ServerHooks, "worker_int", Kind::Callable, "")
+        .example("myproject.hooks.worker_int")
+        .help("In a worker that is told to end at once (INT, QUIT).")
+        .more("Called with `worker`."),
+    Setting::theirs(ServerHooks, "worker_abort", Kind::Callable, "")
+        .example("myproject.hooks.worker_abort")
+        .help("In a worker that gets ABRT: a request is over its timeout.")
+        .more("Called with `worker`."),
+    Setting::theirs(ServerHooks, "pre_exec", Kind::Callable, "")
+        .example("myproject.hooks.pre_exec")
+        .help("In the process that is to become the new master (USR2).")
+        .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "pre_request", Kind::Callable, "")
+        .example("myproject.hooks.pre_request")
+        .help("In a worker, before each request.")
+        .more("Called with `worker, req`."),
+    Setting::theirs(ServerHooks, "post_request", Kind::Callable, "")
+        .example("myproject.hooks.post_request")
+        .help("In a worker, after each request.")
+        .more("Called with `worker, req, environ, resp`. The last one or two may be left out."),
+    Setting::theirs(ServerHooks, "child_exit", Kind::Callable, "")
+        .example("myproject.hooks.child_exit")
+        .help("In the master, when a worker has ended.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "worker_exit", Kind::Callable, "")
+        .example("myproject.hooks.worker_exit")
+        .help("In a worker, when it ends.")
+        .more("Called with `server, worker`."),
+    Setting::theirs(ServerHooks, "nworkers_changed", Kind::Callable, "")
+        .example("myproject.hooks.nworkers_changed")
+        .help("In the master, when the number of workers is set.")
+        .more("Called with `server, new, old`."),
+    Setting::theirs(ServerHooks, "on_exit", Kind::Callable, "")
+        .example("myproject.hooks.on_exit")
+        .help("In the master, when everything else has ended.")
+        .more("Called with `server`."),
 ];
 
 /// The row of this name.

@@ -73,6 +73,14 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// One value, as it would stand behind a key.
+pub fn value(text: &str) -> Option<Raw> {
+    let line = format!("value = {text}");
+    let document = DeTable::parse(&line).ok()?;
+    let (_, only) = document.get_ref().iter().next().filter(|_| document.get_ref().len() == 1)?;
+    raw(only).ok()
+}
+
 fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {
     Ok(match value.get_ref() {
         DeValue::String(text) => Raw::Text(text.to_string()),

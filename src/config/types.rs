@@ -121,3 +121,15 @@ pub enum ReloadEngine {
 /// A syslog facility (RFC 5424 section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facility(pub u8);
+
+/// When a module `gunicorn` is provided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GunicornModule {
+    /// Where there is none.
+    #[default]
+    Auto,
+    /// Also in place of the real one.
+    Always,
+    /// Not at all.
+    Never,
+}

@@ -3,12 +3,13 @@
 //! Must not know: the settings, sources.
 //!
 //! Invariants:
-//! 1. [`Value::toml`] and [`Value::plain`] are read back by the value's kind to the same value.
+//! 1. [`Value::toml`] and [`Value::plain`] are read back by the value's kind to the same value, but
+//!    for Python's own objects, which no text stands for ([`Value::is_writable`]).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::raw::quoted;
+use super::raw::{Raw, quoted};
 use super::target::AppTarget;
 use super::types::{BindAddress, LogTarget, Networks};
 use super::units;
@@ -44,6 +45,8 @@ pub enum Value {
     Headers(Vec<(String, String)>),
     /// Where a log goes.
     Log(LogTarget),
+    /// What Python is to make sense of: nothing, a dotted name, a table, or an object of its own.
+    Python(Raw),
 }
 
 impl Value {
@@ -61,9 +64,13 @@ impl Value {
                 let pairs = pairs.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value)));
                 format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
             }
-            Value::Text(_) | Value::Path(_) | Value::App(_) | Value::Choice(_) | Value::Log(_) => {
-                quoted(&self.plain())
-            }
+            Value::Python(raw @ (Raw::Pairs(_) | Raw::Object(_))) => raw.to_string(),
+            Value::Text(_)
+            | Value::Path(_)
+            | Value::App(_)
+            | Value::Choice(_)
+            | Value::Log(_)
+            | Value::Python(_) => quoted(&self.plain()),
         }
     }
 
@@ -87,7 +94,41 @@ impl Value {
             Value::Log(LogTarget::Off) => String::new(),
             Value::Log(LogTarget::Stdout | LogTarget::Stderr) => "-".to_owned(),
             Value::Log(LogTarget::File(path)) => path.display().to_string(),
+            Value::Python(Raw::Nothing) => String::new(),
+            Value::Python(Raw::Text(text)) => text.clone(),
+            Value::Python(raw) => raw.to_string(),
         }
+    }
+
+    /// As a source with types would have said it: what Python gets to see.
+    pub fn raw(&self) -> Raw {
+        let texts = |list: Vec<String>| Raw::List(list.into_iter().map(Raw::Text).collect());
+        match self {
+            Value::Text(_) | Value::Path(_) | Value::App(_) | Value::Choice(_) | Value::Log(_) => {
+                let text = self.plain();
+                if text.is_empty() { Raw::Nothing } else { Raw::Text(text) }
+            }
+            Value::Flag(on) => Raw::Flag(*on),
+            Value::Count(number) => i64::try_from(*number).map_or(Raw::Integer(i64::MAX), Raw::Integer),
+            Value::Seconds(time) if time.subsec_nanos() == 0 => {
+                i64::try_from(time.as_secs()).map_or(Raw::Integer(i64::MAX), Raw::Integer)
+            }
+            Value::Seconds(time) => Raw::Decimal(time.as_secs_f64()),
+            Value::Mode(bits) => Raw::Integer((*bits).into()),
+            Value::Addresses(list) => texts(list.iter().map(ToString::to_string).collect()),
+            Value::Pairs(pairs) => texts(pairs.iter().map(joined).collect()),
+            Value::Words(words) => texts(words.clone()),
+            Value::Networks(networks) => Raw::Text(networks.texts().join(",")),
+            Value::Headers(pairs) => Raw::Pairs(
+                pairs.iter().map(|(name, value)| (name.clone(), Raw::from(value.as_str()))).collect(),
+            ),
+            Value::Python(raw) => raw.clone(),
+        }
+    }
+
+    /// Whether a text stands for it.
+    pub fn is_writable(&self) -> bool {
+        !matches!(self, Value::Python(Raw::Object(_)))
     }
 }
 

@@ -5,6 +5,8 @@
 //!
 //! Invariants:
 //! 1. A core named by RWSGI_CORE is used or complained about.
+//! 2. The interpreter's own package goes before that of the environment this executable sits in:
+//!    what is installed beside the application is what was tested with it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,21 +18,55 @@ use super::error::LaunchError;
 /// The file's name beside the executable.
 const NAME: &str = "librwsgi_core.so";
 
-/// The core's file; `None`: look for it in the interpreter's packages.
-pub fn find(named: Option<OsString>, executable: Option<&Path>) -> Result<Option<PathBuf>, LaunchError> {
+/// The file's name in the wheel: any interpreter can load it, whoever's package it is in.
+const PACKAGED: &str = "rwsgi/_core.abi3.so";
+
+/// Where the core is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Core {
+    /// In this file.
+    File(PathBuf),
+    /// In the interpreter's packages.
+    Package {
+        /// In this file if it is not: rwsgi was installed as a tool, apart from the application.
+        or: Option<PathBuf>,
+    },
+}
+
+/// Looks beside the executable and around it.
+pub fn find(named: Option<OsString>, executable: Option<&Path>) -> Result<Core, LaunchError> {
     if let Some(named) = named.filter(|named| !named.is_empty()).map(PathBuf::from) {
         return match path::absolute(&named) {
-            Ok(file) if file.is_file() => Ok(Some(file)),
+            Ok(file) if file.is_file() => Ok(Core::File(file)),
             _ => Err(LaunchError::NoCore { named }),
         };
     }
-    let Some(directory) = executable.and_then(Path::parent) else { return Ok(None) };
+    let Some(directory) = executable.and_then(Path::parent) else { return Ok(Core::Package { or: None }) };
     // Cargo always writes the one under deps, and links it beside the executable only on some
     // commands: the other one can be left over from an older build.
     let built = [directory.join(NAME), directory.join("deps").join(NAME)];
     let newest = built.into_iter().filter_map(|file| Some((modified(&file)?, file))).reduce(newer);
     let installed = || Some(directory.parent()?.join("lib/rwsgi").join(NAME)).filter(|file| file.is_file());
-    Ok(newest.map(|(_, file)| file).or_else(installed))
+    let file = newest.map(|(_, file)| file).or_else(installed);
+    Ok(file.map_or_else(|| Core::Package { or: packaged(directory) }, Core::File))
+}
+
+/// The core of the environment whose `bin` directory this is.
+fn packaged(directory: &Path) -> Option<PathBuf> {
+    let root = directory.parent()?;
+    let libraries = ["lib", "lib64"].into_iter().filter_map(|name| fs::read_dir(root.join(name)).ok());
+    let versions = libraries.flatten().flatten().map(|entry| entry.path()).filter(|path| is_python(path));
+    let places = versions.flat_map(|path| [path.join("site-packages"), path.join("dist-packages")]);
+    // The newest, should several interpreters share the directory.
+    places
+        .map(|place| place.join(PACKAGED))
+        .filter_map(|file| Some((modified(&file)?, file)))
+        .reduce(newer)
+        .map(|(_, file)| file)
+}
+
+fn is_python(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python3"))
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {
@@ -58,14 +94,18 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let executable = root.path().join("bin/rwsgi");
         let found = || find(None, Some(&executable)).unwrap();
-        assert_eq!(found(), None);
+        assert_eq!(found(), Core::Package { or: None });
+        let packaged = root.path().join("lib/python3.12/site-packages").join(PACKAGED);
+        file(&packaged, 0);
+        file(&root.path().join("lib/other/site-packages").join(PACKAGED), 0);
+        assert_eq!(found(), Core::Package { or: Some(packaged) });
         let installed = root.path().join("lib/rwsgi/librwsgi_core.so");
         file(&installed, 0);
-        assert_eq!(found(), Some(installed));
+        assert_eq!(found(), Core::File(installed));
         let beside = root.path().join("bin/librwsgi_core.so");
         file(&beside, 50);
-        assert_eq!(found(), Some(beside));
-        assert_eq!(find(None, None).unwrap(), None);
+        assert_eq!(found(), Core::File(beside));
+        assert_eq!(find(None, None).unwrap(), Core::Package { or: None });
     }
 
     #[test]
@@ -74,11 +114,11 @@ mod tests {
         let (executable, beside) = (root.path().join("rwsgi"), root.path().join(NAME));
         let deps = root.path().join("deps").join(NAME);
         file(&deps, 20);
-        assert_eq!(find(None, Some(&executable)).unwrap(), Some(deps.clone()));
+        assert_eq!(find(None, Some(&executable)).unwrap(), Core::File(deps.clone()));
         file(&beside, 10);
-        assert_eq!(find(None, Some(&executable)).unwrap(), Some(beside));
+        assert_eq!(find(None, Some(&executable)).unwrap(), Core::File(beside));
         file(&deps, 0);
-        assert_eq!(find(None, Some(&executable)).unwrap(), Some(deps));
+        assert_eq!(find(None, Some(&executable)).unwrap(), Core::File(deps));
     }
 
     #[test]
@@ -90,7 +130,7 @@ mod tests {
             Err(LaunchError::NoCore { named }) if named == core
         ));
         file(&core, 0);
-        assert_eq!(find(Some(core.clone().into()), None).unwrap(), Some(core));
-        assert_eq!(find(Some(OsString::new()), None).unwrap(), None);
+        assert_eq!(find(Some(core.clone().into()), None).unwrap(), Core::File(core));
+        assert_eq!(find(Some(OsString::new()), None).unwrap(), Core::Package { or: None });
     }
 }

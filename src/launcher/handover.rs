@@ -17,7 +17,7 @@
 #![allow(unsafe_code, reason = "dlopen, dlsym and the two calls into libpython have no safe form")]
 
 use std::env;
-use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -25,13 +25,15 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::ptr::NonNull;
 
+use super::core_file::Core;
 use super::error::LaunchError;
 use super::probe::Interpreter;
 
 /// Names this executable to the core, which needs it to start itself again on an upgrade.
 const EXECUTABLE_VARIABLE: &str = "RWSGI_EXECUTABLE";
 
-/// What the interpreter runs. Its first argument is the core's path, or empty for the wheel's.
+/// What the interpreter runs. Its first argument is the core's path, or empty for the package's;
+/// its second is where to find one if there is no such package.
 ///
 /// The import machinery is taken from the frozen modules, and the current directory is off
 /// sys.path until the core puts it there: a file of the user's must not be taken for ours.
@@ -40,15 +42,21 @@ import sys
 if sys.implementation.name != 'cpython' or sys.version_info < (3, 10):
     sys.exit('rwsgi: needs CPython 3.10 or later, and this is ' + sys.executable)
 sys.argv[0] = 'rwsgi'
-core = sys.argv.pop(1)
+core, spare = sys.argv[1:3]
+del sys.argv[1:3]
 if sys.path[:1] == ['']:
     del sys.path[0]
 try:
+    if not core:
+        try:
+            from rwsgi import _core as m
+        except ModuleNotFoundError as e:
+            if e.name not in ('rwsgi', 'rwsgi._core') or not spare:
+                raise
+            core = spare
     if core:
         import _frozen_importlib as b, _frozen_importlib_external as x
         m = b._load(b.ModuleSpec('rwsgi_core', x.ExtensionFileLoader('rwsgi_core', core), origin=core))
-    else:
-        from rwsgi import _core as m
 except ModuleNotFoundError as e:
     if e.name not in ('rwsgi', 'rwsgi._core'):
         raise
@@ -89,8 +97,8 @@ impl Mode {
 pub struct Handover {
     /// To whom.
     pub interpreter: Interpreter,
-    /// The core's file; none: the interpreter has it among its packages.
-    pub core: Option<PathBuf>,
+    /// Where the core is.
+    pub core: Core,
     /// This executable.
     pub executable: Option<PathBuf>,
     /// The arguments after the executable's name.
@@ -113,8 +121,13 @@ impl Handover {
     }
 
     fn argv(&self) -> impl Iterator<Item = &OsStr> {
-        let core = self.core.as_deref().map_or(OsStr::new(""), Path::as_os_str);
-        let boot = [self.interpreter.executable.as_os_str(), OsStr::new("-c"), OsStr::new(BOOT), core];
+        let none = OsStr::new("");
+        let (core, spare) = match &self.core {
+            Core::File(file) => (file.as_os_str(), none),
+            Core::Package { or } => (none, or.as_deref().map_or(none, Path::as_os_str)),
+        };
+        let python = self.interpreter.executable.as_os_str();
+        let boot = [python, OsStr::new("-c"), OsStr::new(BOOT), core, spare];
         boot.into_iter().chain(self.args.iter().map(OsString::as_os_str))
     }
 
@@ -144,6 +157,16 @@ impl Handover {
     }
 }
 
+// Declared here, as dlfcn.h of glibc and musl have it: with nothing but the standard library to
+// link, the launcher is compiled by one call of rustc wherever a wheel is made (see build.rs).
+unsafe extern "C" {
+    fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn dlerror() -> *const c_char;
+}
+const RTLD_NOW: c_int = 2;
+const RTLD_GLOBAL: c_int = 0x100;
+
 type GetVersion = unsafe extern "C" fn() -> *const c_char;
 type BytesMain = unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int;
 
@@ -159,14 +182,14 @@ impl PyMain {
         // GLOBAL: extension modules expect the interpreter's symbols in the process.
         // SAFETY: `name` is NUL-terminated. The file's initialisers are those the interpreter runs
         // when it starts by itself. It is never unloaded.
-        let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+        let library = unsafe { dlopen(name.as_ptr(), RTLD_NOW | RTLD_GLOBAL) };
         let Some(library) = NonNull::new(library) else {
             return Err(last_dl_error());
         };
         let get_version = symbol(library, c"Py_GetVersion")?;
         // SAFETY: since Python 1 this is `const char *Py_GetVersion(void)`, callable before
         // initialisation.
-        let get_version = unsafe { mem::transmute::<NonNull<libc::c_void>, GetVersion>(get_version) };
+        let get_version = unsafe { mem::transmute::<NonNull<c_void>, GetVersion>(get_version) };
         // SAFETY: as above; the string it returns is static.
         let loaded = unsafe { CStr::from_ptr(get_version()) };
         if loaded.to_bytes() != version.as_bytes() {
@@ -174,7 +197,7 @@ impl PyMain {
         }
         let bytes_main = symbol(library, c"Py_BytesMain")?;
         // SAFETY: stable ABI since 3.8: `int Py_BytesMain(int argc, char **argv)`.
-        let bytes_main = unsafe { mem::transmute::<NonNull<libc::c_void>, BytesMain>(bytes_main) };
+        let bytes_main = unsafe { mem::transmute::<NonNull<c_void>, BytesMain>(bytes_main) };
         Ok(PyMain { bytes_main })
     }
 
@@ -191,15 +214,15 @@ impl PyMain {
     }
 }
 
-fn symbol(library: NonNull<libc::c_void>, name: &CStr) -> Result<NonNull<libc::c_void>, String> {
+fn symbol(library: NonNull<c_void>, name: &CStr) -> Result<NonNull<c_void>, String> {
     // SAFETY: `library` is a handle dlopen gave, and `name` is NUL-terminated.
-    let found = unsafe { libc::dlsym(library.as_ptr(), name.as_ptr()) };
+    let found = unsafe { dlsym(library.as_ptr(), name.as_ptr()) };
     NonNull::new(found).ok_or_else(last_dl_error)
 }
 
 fn last_dl_error() -> String {
     // SAFETY: the pointer is null or a string that lives until the next dl call of this thread.
-    let message = unsafe { libc::dlerror() };
+    let message = unsafe { dlerror() };
     if message.is_null() {
         return "unknown error of dlopen".to_owned();
     }

@@ -17,7 +17,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::unistd::{Pid, getpid, getppid};
 
 use super::settings::{MasterSettings, exit};
-use crate::door::Runtime;
+use crate::door::{Runtime, WorkerMoment};
 use crate::metrics::seat::Seat;
 use crate::system::signals::{Held, Signals};
 use crate::system::{proctitle, raw, user};
@@ -26,6 +26,7 @@ use crate::system::{proctitle, raw, user};
 pub fn live(
     runtime: &dyn Runtime,
     settings: &MasterSettings,
+    slot: usize,
     held: Held,
     seat: impl FnOnce() -> io::Result<Seat>,
 ) -> ! {
@@ -33,7 +34,7 @@ pub fn live(
     let life = catch_unwind(AssertUnwindSafe(|| {
         runtime.after_fork_child();
         let born = seat().map_err(failed("descriptors"));
-        let born = born.and_then(|seat| become_worker(settings, held, seat.master).map(|()| seat));
+        let born = born.and_then(|seat| become_worker(settings, slot, held, seat.master).map(|()| seat));
         let seat = match born {
             Ok(seat) => seat,
             Err(why) => {
@@ -41,7 +42,6 @@ pub fn live(
                 return exit::BOOT;
             }
         };
-        tracing::info!(target: "rwsgi", "Booting worker with pid: {}", getpid());
         seat.row.enter(getpid().as_raw());
         let code = (settings.worker.0)(seat);
         tracing::info!(target: "rwsgi", "Worker exiting (pid: {})", getpid());
@@ -50,16 +50,34 @@ pub fn live(
     raw::exit_now(life.unwrap_or(exit::BUG))
 }
 
-fn become_worker(settings: &MasterSettings, held: Held, master: i32) -> Result<(), String> {
+fn become_worker(settings: &MasterSettings, slot: usize, held: Held, master: i32) -> Result<(), String> {
     Signals::reset_in_child().map_err(failed("signals"))?;
+    proctitle::set_title(&format!("rwsgi: worker [{}]", settings.proc_name));
+    tracing::info!(target: "rwsgi", "Booting worker with pid: {}", getpid());
+    // A hook may start processes, which would be born deaf while signals are held.
+    held.release_all().map_err(failed("signal mask"))?;
+    if let Some(hooks) = &settings.hooks {
+        hooks.in_worker(WorkerMoment::Forked { slot }).map_err(|error| error.to_string())?;
+    }
     user::drop_privileges(settings.user, settings.group, settings.initgroups)
         .map_err(failed("user and group"))?;
     set_pdeathsig(nix::sys::signal::Signal::SIGTERM).map_err(|error| failed("prctl")(error.into()))?;
     if getppid() != Pid::from_raw(master) {
         return Err("the master is gone".to_owned());
     }
-    proctitle::set_title(&format!("rwsgi: worker [{}]", settings.proc_name));
-    held.release_all().map_err(failed("signal mask"))
+    Ok(())
+}
+
+/// In a child that is to execute a new master: runs `exec`, which returns only what went wrong.
+pub fn become_master(runtime: &dyn Runtime, held: Held, exec: impl FnOnce() -> io::Result<()>) -> ! {
+    let failed = catch_unwind(AssertUnwindSafe(|| {
+        runtime.after_fork_child();
+        let freed = Signals::reset_in_child().and_then(|()| held.release_all());
+        if let Err(error) = freed.and_then(|()| exec()) {
+            tracing::error!(target: "rwsgi", "The new master cannot start: {error}");
+        }
+    }));
+    raw::exit_now(if failed.is_ok() { exit::CONFIG } else { exit::BUG })
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> String {

@@ -195,8 +195,12 @@ fn same(wanted: SocketAddr, address: SocketAddr) -> bool {
 
 /// "http://127.0.0.1:8000,unix:/run/a.sock"
 pub fn show(listeners: &[Arc<Bound>]) -> String {
-    let addresses: Vec<String> = listeners.iter().map(|bound| bound.listener.address().to_string()).collect();
-    addresses.join(",")
+    addresses(listeners).join(",")
+}
+
+/// The same, one by one.
+pub fn addresses(listeners: &[Arc<Bound>]) -> Vec<String> {
+    listeners.iter().map(|bound| bound.listener.address().to_string()).collect()
 }
 
 fn bind_one(bind: &Bind, settings: &MasterSettings) -> Result<Bound, BindError> {

@@ -30,7 +30,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
 
-use crate::door::Runtime;
+use crate::door::{MasterMoment, Runtime};
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
 use crate::system::daemon::{self, Streams};
@@ -41,7 +41,7 @@ use gauges::Gauges;
 use listeners::Listeners;
 use perform::{Era, Hands};
 use pidfile::Pidfile;
-use plan::{Ended, Event, Load, Plan, RunningRequest};
+use plan::{Action, Ended, Event, Load, Plan, RunningRequest};
 use settings::exit;
 
 /// Reads the configuration again, for HUP. The message says which file, line and setting.
@@ -74,7 +74,11 @@ pub fn run(settings: MasterSettings, runtime: &dyn Runtime, reload: &Reload<'_>)
             if let Some(pidfile) = hands.pidfile.take() {
                 pidfile.remove();
             }
-            code
+            match hands.hook(MasterMoment::Exiting) {
+                _ if hands.broken => exit::BUG,
+                Err(_) if code == exit::OK => exit::CONFIG,
+                _ => code,
+            }
         }
         Err(why) => {
             tracing::error!(target: "rwsgi", "{why}");
@@ -98,6 +102,7 @@ fn start<'a>(
     let signals = Signals::install(&SIGNALS).map_err(|error| format!("signals: {error}"))?;
     let (lifeline, hold) = Lifeline::new().map_err(|error| format!("pipe: {error}"))?;
     let parent = inherited.as_ref().map(|from| from.parent);
+    let wanted = settings.workers;
     let era = Era { generation: 1, settings: Rc::new(settings), listeners: Vec::new() };
     let mut hands = Hands {
         runtime,
@@ -114,23 +119,35 @@ fn start<'a>(
         foreign_sockets: inherited.as_ref().is_some_and(|from| from.foreign),
         follows: parent.is_some(),
         followed: false,
+        wanted,
+        broken: false,
         exit: None,
     };
+    let first = MasterMoment::WorkersChanged { new: wanted, old: None };
+    hands.hook(first).map_err(|error| error.to_string())?;
     if let Some(path) = hands.pidfile_path() {
         let pid = nix::unistd::getpid().as_raw();
         hands.pidfile = Some(Pidfile::create(&path, pid).map_err(|error| error.to_string())?);
     }
-    if let Err(why) = listen(&mut hands, inherited) {
+    if let Err(why) = begin(&mut hands, inherited) {
         if let Some(pidfile) = hands.pidfile.take() {
             pidfile.remove();
         }
         return Err(why);
     }
+    let plan = first_plan(&hands, parent);
+    Ok((hands, plan))
+}
+
+/// From the pidfile to the open listeners.
+fn begin(hands: &mut Hands<'_>, inherited: Option<upgrade::Inheritance>) -> Result<(), String> {
+    hands.hook(MasterMoment::Starting).map_err(|error| error.to_string())?;
+    listen(hands, inherited)?;
     hands.show_title();
     (hands.era.settings.in_force.0)();
     hands.log_listening();
-    let plan = first_plan(&hands, parent);
-    Ok((hands, plan))
+    let addresses = listeners::addresses(&hands.era.listeners);
+    hands.hook(MasterMoment::Ready { addresses: &addresses }).map_err(|error| error.to_string())
 }
 
 fn first_plan(hands: &Hands<'_>, parent: Option<i32>) -> Plan {
@@ -225,6 +242,9 @@ fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
         sleep(hands, &plan, now, gauges.due());
         now = Moment::now();
         for event in gather(hands, &plan, now, parent) {
+            if let Event::Exited { pid, .. } = event {
+                hands.hook_or_stop(MasterMoment::Gone { pid });
+            }
             feed(hands, &mut plan, now, event);
             if hands.exit.is_some() {
                 break;
@@ -237,11 +257,19 @@ fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
 fn feed(hands: &mut Hands<'_>, plan: &mut Plan, now: Moment, event: Event) {
     let mut events = VecDeque::from([event]);
     while let Some(event) = events.pop_front() {
-        for action in plan.step(now, event) {
+        let actions = plan.step(now, event);
+        // Before the forks that follow from it; a reload's number comes with its settings.
+        if plan.wanted() != hands.wanted && !actions.contains(&Action::Adopt) {
+            hands.count_workers(plan.wanted());
+        }
+        for action in actions {
             events.extend(hands.perform(action));
         }
         hands.follows = plan.has_parent();
         hands.followed = plan.upgrade_pid().is_some();
+        if hands.broken && !plan.is_stopping() {
+            events.push_back(Event::Signal(Signal::Quit));
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::pidfile::{self, Pidfile};
 use super::plan::{Action, Event, Level, Note};
 use super::settings::MasterSettings;
 use super::upgrade;
-use crate::door::Runtime;
+use crate::door::{HookRaised, Hooks, MasterMoment, Runtime};
 use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::{Bell, Lifeline, Seat};
 use crate::system::clock::Moment;
@@ -72,6 +72,10 @@ pub struct Hands<'a> {
     pub follows: bool,
     /// A master that is to follow this one is there.
     pub followed: bool,
+    /// The number of workers hooks have been told of.
+    pub wanted: usize,
+    /// A hook raised where Gunicorn's master would end.
+    pub broken: bool,
     /// The end, once it has come.
     pub exit: Option<i32>,
 }
@@ -99,13 +103,43 @@ impl Hands<'_> {
         None
     }
 
+    /// Calls a hook of the configuration in force. Without one this is nothing.
+    pub fn hook(&self, moment: MasterMoment<'_>) -> Result<(), HookRaised> {
+        self.era.settings.hooks.as_ref().map_or(Ok(()), |hooks| hooks.in_master(moment))
+    }
+
+    /// Calls a hook while the server runs: one that raises ends it, as in Gunicorn.
+    pub fn hook_or_stop(&mut self, moment: MasterMoment<'_>) {
+        if let Err(error) = self.hook(moment) {
+            tracing::error!(target: "rwsgi", "Unhandled exception in main loop: {error}");
+            self.broken = true;
+        }
+    }
+
+    /// Tells hooks how many workers are wanted.
+    pub fn count_workers(&mut self, new: usize) {
+        let old = std::mem::replace(&mut self.wanted, new);
+        self.hook_or_stop(MasterMoment::WorkersChanged { new, old: Some(old) });
+    }
+
     fn spawn(&mut self, slot: usize, generation: u32) -> Event {
         let era = match &self.candidate {
             Some(candidate) if candidate.generation == generation => candidate.clone(),
             _ => self.era.clone(),
         };
+        let hooks = era.settings.hooks.clone();
+        if let Some(Err(error)) = hooks.as_ref().map(|hooks| hooks.in_master(MasterMoment::Forking { slot }))
+        {
+            tracing::error!(target: "rwsgi", "Unhandled exception in main loop: {error}");
+            self.broken = true;
+            return Event::SpawnFailed { slot };
+        }
         match self.fork_worker(slot, era) {
-            Ok(pid) => Event::Spawned { slot, pid },
+            Ok(pid) => {
+                // Only noted down: nothing of the operator's runs, so nothing can raise.
+                let _ = hooks.map(|hooks| hooks.in_master(MasterMoment::Forked { slot, pid }));
+                Event::Spawned { slot, pid }
+            }
             Err(error) => {
                 tracing::error!(target: "rwsgi", "fork: {error}");
                 Event::SpawnFailed { slot }
@@ -134,7 +168,7 @@ impl Hands<'_> {
                     let lifeline = self.lifeline.duplicate()?;
                     Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
                 };
-                child::live(runtime, &settings, held, seat)
+                child::live(runtime, &settings, slot, held, seat)
             }
             Ok(Forked::Parent(pid)) => {
                 self.runtime.after_fork_parent();
@@ -178,6 +212,12 @@ impl Hands<'_> {
         let loaded = (self.reload)().and_then(|settings| {
             let listeners =
                 listeners::open(&settings, &self.era.listeners).map_err(|error| error.to_string())?;
+            if let Some(hooks) = &settings.hooks
+                && let Err(error) = hooks.in_master(MasterMoment::Reloading)
+            {
+                listeners::close_gone(&listeners, &self.era.listeners, Files::Remove);
+                return Err(error.to_string());
+            }
             Ok((settings, listeners))
         });
         match loaded {
@@ -198,6 +238,7 @@ impl Hands<'_> {
         let before = std::mem::replace(&mut self.era, era);
         listeners::close_gone(&before.listeners, &self.era.listeners, self.files());
         (self.era.settings.in_force.0)();
+        self.count_workers(self.era.settings.workers);
         if listeners::show(&before.listeners) != listeners::show(&self.era.listeners) {
             self.log_listening();
         }
@@ -265,11 +306,37 @@ impl Hands<'_> {
 
     fn reexec(&mut self) -> Event {
         let settings = &self.era.settings;
-        match upgrade::launch(&settings.reexec, &self.era.listeners, self.foreign_sockets) {
+        let hooks = settings.hooks.as_ref().filter(|hooks| hooks.has("pre_exec"));
+        let launched = match hooks {
+            None => upgrade::launch(&settings.reexec, &self.era.listeners, self.foreign_sockets),
+            Some(hooks) => self.reexec_with(&**hooks),
+        };
+        match launched {
             Ok(pid) => Event::Reexeced { pid },
             Err(error) => {
                 tracing::error!(target: "rwsgi", "exec of {:?}: {error}", settings.reexec.command.first());
                 Event::ReexecFailed
+            }
+        }
+    }
+
+    /// As [`upgrade::launch`], with a hook that is called in the child.
+    fn reexec_with(&self, hooks: &dyn Hooks) -> std::io::Result<i32> {
+        let settings = &self.era.settings;
+        let mut upgrade = upgrade::prepare(&settings.reexec, &self.era.listeners, self.foreign_sockets)?;
+        let held = Held::all()?;
+        self.runtime.before_fork();
+        match raw::fork() {
+            Ok(Forked::Child) => child::become_master(self.runtime, held, || {
+                hooks.in_master(MasterMoment::Executing).map_err(std::io::Error::other)?;
+                Err(upgrade.exec())
+            }),
+            forked => {
+                self.runtime.after_fork_parent();
+                match forked? {
+                    Forked::Parent(pid) => Ok(pid),
+                    Forked::Child => Ok(0),
+                }
             }
         }
     }

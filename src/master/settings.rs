@@ -7,9 +7,11 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::plan::Policy;
+use crate::door::Hooks;
 use crate::metrics::seat::Seat;
 
 /// Exit codes of the master and, where the same, of a worker that fails to boot.
@@ -51,6 +53,8 @@ pub struct WorkerLife(pub Rc<dyn Fn(Seat) -> i32>);
 pub struct MasterSettings {
     /// What a worker of this configuration does.
     pub worker: WorkerLife,
+    /// The operator's functions, if there are any.
+    pub hooks: Option<Arc<dyn Hooks>>,
     /// Where to listen.
     pub binds: Vec<Bind>,
     /// listen(2) backlog.

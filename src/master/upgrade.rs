@@ -10,6 +10,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -55,11 +56,22 @@ pub fn inherit() -> Option<Inheritance> {
     (!sockets.is_empty()).then_some(Inheritance { parent, sockets, foreign: env::var_os(FOREIGN).is_some() })
 }
 
-/// Starts the new program beside this one; returns its process id. `foreign`: the sockets
-/// belong to a service manager.
-///
-/// No interpreter is told: between fork and exec the child runs none of our code.
-pub fn launch(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::Result<i32> {
+/// The new program, ready to be started.
+pub struct Upgrade {
+    command: Command,
+    /// The sockets, open until the program has them.
+    _handed: Vec<OwnedFd>,
+}
+
+impl Upgrade {
+    /// Becomes the new program, in a child. Returns only what went wrong.
+    pub fn exec(&mut self) -> io::Error {
+        self.command.env(PARENT, nix::unistd::getppid().to_string()).exec()
+    }
+}
+
+/// Makes the new program ready. `foreign`: the sockets belong to a service manager.
+pub fn prepare(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::Result<Upgrade> {
     let (program, arguments) = reexec.command.split_first().ok_or(io::ErrorKind::NotFound)?;
     let handed: Vec<OwnedFd> =
         listeners.iter().map(|bound| fds::inheritable(bound.listener.as_fd())).collect::<io::Result<_>>()?;
@@ -71,8 +83,15 @@ pub fn launch(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::R
     if foreign {
         command.env(FOREIGN, "1");
     }
+    Ok(Upgrade { command, _handed: handed })
+}
+
+/// Starts the new program beside this one; returns its process id.
+///
+/// No interpreter is told: between fork and exec the child runs none of our code.
+pub fn launch(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::Result<i32> {
     // Not waited for here: the master reaps all its children in one place.
-    let child = command.spawn()?;
+    let child = prepare(reexec, listeners, foreign)?.command.spawn()?;
     i32::try_from(child.id()).map_err(io::Error::other)
 }
 

@@ -23,8 +23,9 @@ use super::exchange::Shared;
 use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
+use super::observer::{Observed, Observer};
 use super::start_response::{StarterType, retire};
-use super::support::Support;
+use super::support::{self, Support};
 use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
 use crate::log;
 
@@ -41,6 +42,7 @@ pub(super) struct Inner {
     pub(super) constants: Constants,
     pub(super) starter: StarterType,
     pub(super) spec: AppSpec,
+    pub(super) observer: Option<Observer>,
     #[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
     pub(super) pool: Mutex<Vec<Box<Running>>>,
 }
@@ -55,6 +57,8 @@ pub(super) struct Running {
     source: Source,
     /// A block of which the sink took only the first bytes.
     pending: Option<(Block, usize)>,
+    /// What the observer has to be told at the end.
+    observed: Option<Observed>,
     request: String,
 }
 
@@ -77,6 +81,7 @@ impl Inner {
                 iterable: None,
                 source: Source::None,
                 pending: None,
+                observed: None,
                 request: String::new(),
             })
         })
@@ -98,22 +103,25 @@ impl App for PyApp {
             // SAFETY: `shared` is boxed in `running`, which is not dropped in this scope.
             let _entered = unsafe { client::enter(&running.shared) };
             let driven = match self.begin(py, &mut running, exchange) {
-                Ok(()) => running.drive(py, &self.0),
+                Ok(()) => running.pump(py).unwrap_or_else(|error| {
+                    running.name(exchange);
+                    running.failed(py, &self.0, &error)
+                }),
                 Err(error) => running.failed(py, &self.0, &error),
             };
             match driven {
                 Driven::Done => {
-                    running.finish(py, &self.0);
+                    running.finish(py, &self.0, &driven);
                     self.0.give_back(running);
                     Step::Done
                 }
                 Driven::Failed => {
-                    running.finish(py, &self.0);
+                    running.finish(py, &self.0, &driven);
                     self.0.give_back(running);
                     Step::Failed
                 }
                 Driven::Parked => {
-                    running.shared.shut();
+                    running.shared.shut(py);
                     running.name(exchange);
                     Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
                 }
@@ -122,12 +130,31 @@ impl App for PyApp {
     }
 }
 
+/// A child the application forked has come back from it. It holds the worker's connections, its
+/// listeners and its epoll: whatever it did from here on would be done twice.
+fn end_stray(request: &str) -> ! {
+    tracing::error!(
+        "Error handling request {request}: the application forked, and its child (pid: {}) came back; \
+         ended it. A child of os.fork has to end with os._exit",
+        std::process::id()
+    );
+    // SAFETY: ends the process without running anything of the worker's.
+    unsafe { libc::_exit(70) }
+}
+
 impl PyApp {
     /// Environ, the call, and the iterable it returned.
     fn begin(&self, py: Python<'_>, running: &mut Running, exchange: &mut Exchange<'_>) -> PyResult<()> {
         let inner = &*self.0;
+        if let Some(observer) = &inner.observer {
+            let observed = observer.begin(py, exchange);
+            running.observed = Some(observed.inspect_err(|_| running.name(exchange))?);
+        }
         let built = running.environs.build(py, &inner.constants, &inner.support, exchange);
         let environ = built.inspect_err(|_| running.name(exchange))?;
+        if let (Some(observer), Some(observed)) = (&inner.observer, &mut running.observed) {
+            observer.built(py, observed, &environ).inspect_err(|_| running.name(exchange))?;
+        }
         // SAFETY: `shared` is boxed in `running`, which `finish` cuts the starter off from.
         let starter = unsafe { inner.starter.make(py, &running.shared)? };
         if !inner.spec.log_environ.is_empty() {
@@ -143,6 +170,10 @@ impl PyApp {
             ))
         };
         running.starter = Some(starter);
+        if support::is_stray() {
+            running.name(exchange);
+            end_stray(&running.request);
+        }
         let Some(result) = result else {
             running.name(exchange);
             return Err(PyErr::fetch(py));
@@ -194,7 +225,9 @@ impl Running {
             }
             self.shared.send_head(sink, Some(len))?;
             if len > 0 {
-                sink.file(file, offset, declared.map_or(len, |declared| declared.min(len)));
+                let len = declared.map_or(len, |declared| declared.min(len));
+                sink.file(file, offset, len);
+                self.shared.count(len);
             }
             Ok::<_, PyErr>(true)
         });
@@ -225,6 +258,9 @@ impl Running {
                     None => return self.complete(py),
                 },
             };
+            if support::is_stray() {
+                end_stray(&self.request);
+            }
             self.must_have_started()?;
             let bytes = &block.bytes()[offset..];
             let flow = self.shared.with_sink(py, |sink| {
@@ -235,8 +271,9 @@ impl Running {
                 })
             });
             match flow.unwrap_or(Ok(Flow::Gone))? {
-                Flow::More => {}
+                Flow::More => self.shared.count(bytes.len() as u64),
                 Flow::Full { taken } => {
+                    self.shared.count(taken as u64);
                     if taken < bytes.len() {
                         self.pending = Some((block, offset + taken));
                     }
@@ -260,7 +297,6 @@ impl Running {
     fn complete(&mut self, py: Python<'_>) -> PyResult<Driven> {
         self.must_have_started()?;
         let lazily = self.source.is_lazy();
-        // Unreachable only if a thread of the application is inside write(): its block comes last.
         let ended = self.shared.with_sink(py, |sink| {
             self.shared.send_head(sink, Some(0))?;
             if lazily {
@@ -290,13 +326,16 @@ impl Running {
     }
 
     /// Ends the exchange: closes the iterable and cuts everything off.
-    fn finish(&mut self, py: Python<'_>, inner: &Inner) {
+    fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
         self.pending = None;
         let source = std::mem::replace(&mut self.source, Source::None);
         if let Some(iterable) = self.iterable.take()
             && let Err(error) = source.close(py, &iterable)
         {
             errors::request_failed(py, &inner.support, &format!("{} (in close())", self.request), &error);
+        }
+        if let Some(observed) = self.observed.take() {
+            self.tell(py, inner, &observed, driven);
         }
         if let Some(environ) = self.environ.take() {
             let values = logged(py, inner, &environ);
@@ -307,6 +346,22 @@ impl Running {
         }
         self.shared.reset(py);
         inner.support.flush_errors(py);
+    }
+}
+
+impl Running {
+    /// Tells the observer, once the reply is on its way.
+    #[cold]
+    fn tell(&self, py: Python<'_>, inner: &Inner, observed: &Observed, driven: &Driven) {
+        let Some(observer) = &inner.observer else { return };
+        let sent = self.shared.with_sink(py, |sink| {
+            if matches!(driven, Driven::Done) {
+                py.detach(|| sink.end());
+            }
+            sink.head_sent()
+        });
+        let failed = matches!(driven, Driven::Failed) && !sent.unwrap_or(true);
+        observer.end(py, &inner.support, observed, &self.shared, failed);
     }
 }
 
@@ -350,9 +405,9 @@ struct PyReply {
 }
 
 impl PyReply {
-    fn end(&mut self, py: Python<'_>) {
+    fn end(&mut self, py: Python<'_>, driven: &Driven) {
         if let Some(mut running) = self.running.take() {
-            running.finish(py, &self.inner);
+            running.finish(py, &self.inner, driven);
             self.inner.give_back(running);
         }
     }
@@ -370,15 +425,15 @@ impl Reply for PyReply {
             let driven = running.drive(py, &self.inner);
             match driven {
                 Driven::Parked => {
-                    running.shared.shut();
+                    running.shared.shut(py);
                     Resumed::Parked
                 }
                 Driven::Done => {
-                    self.end(py);
+                    self.end(py, &driven);
                     Resumed::Done
                 }
                 Driven::Failed => {
-                    self.end(py);
+                    self.end(py, &driven);
                     Resumed::Failed
                 }
             }
@@ -386,14 +441,14 @@ impl Reply for PyReply {
     }
 
     fn abandon(mut self: Box<Self>) {
-        Python::attach(|py| self.end(py));
+        Python::attach(|py| self.end(py, &Driven::Parked));
     }
 }
 
 impl Drop for PyReply {
     fn drop(&mut self) {
         if self.running.is_some() {
-            Python::attach(|py| self.end(py));
+            Python::attach(|py| self.end(py, &Driven::Parked));
         }
     }
 }

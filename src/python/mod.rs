@@ -9,16 +9,22 @@
 mod app;
 mod blocks;
 mod client;
+mod compat;
+mod conf_py;
 mod environ;
 mod errors;
 mod exchange;
 mod guests;
+mod hooks;
 mod iterable;
 mod keys;
 mod object;
+mod observer;
+mod program;
 mod runtime;
 mod start_response;
 mod support;
 mod watch;
 
+pub use program::{lend, of as program};
 pub use runtime::PyRuntime;

@@ -75,6 +75,28 @@ impl Drop for Owned {
     }
 }
 
+/// A reference that is dropped by somebody who knows nothing of interpreters.
+pub(super) struct Kept(Option<Owned>);
+
+impl Kept {
+    /// Keeps this object.
+    pub(super) fn new(object: &Bound<'_, PyAny>) -> Self {
+        Kept(Some(Owned::of(object)))
+    }
+
+    /// As pyo3 sees it.
+    pub(super) fn bind<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.0.as_ref().map_or_else(|| py.None().into_bound(py), |object| object.bind(py))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let object = self.0.take();
+        Python::attach(|_| drop(object));
+    }
+}
+
 /// A `str` from bytes, each byte one code point.
 pub(super) fn latin1(py: Python<'_>, bytes: &[u8]) -> PyResult<Owned> {
     // SAFETY: pointer and length describe `bytes`; attached by the token.

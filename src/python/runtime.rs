@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -17,11 +17,18 @@ use super::app::{Inner, PyApp};
 use super::environ::Constants;
 use super::errors;
 use super::guests;
+use super::hooks::PyHooks;
 use super::object::Owned;
+use super::observer::Observer;
 use super::start_response::StarterType;
-use super::support::Support;
+use super::support::{self, Support};
 use super::watch::{self, Watch};
-use crate::door::{App, AppSpec, LoadFailure, LoadFailureKind, Runtime};
+use super::{compat, conf_py, program};
+use crate::config::ConfigError;
+use crate::config::raw::{Object, Raw};
+use crate::config::sources::Variables;
+use crate::config::types::GunicornModule;
+use crate::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, Runtime, WrongHook};
 
 /// The interpreter this process lives in.
 #[derive(Default)]
@@ -37,6 +44,13 @@ impl PyRuntime {
         }
         let support = Arc::new(Support::new(py)?);
         Ok(Arc::clone(self.support.get_or_init(|| support)))
+    }
+
+    /// Parts of the module `gunicorn` are the server's own; a failure shows when they are imported.
+    fn import_support(&self, py: Python<'_>) {
+        if let Err(error) = self.support(py) {
+            tracing::error!("The interpreter cannot run the server's own Python code: {error}");
+        }
     }
 
     fn call_support(&self, py: Python<'_>, name: &str, function: impl FnOnce(&Support) -> &Owned) {
@@ -61,6 +75,7 @@ impl Runtime for PyRuntime {
     fn after_fork_child(&self) {
         // SAFETY: as above; the forking thread is the only one left.
         Python::attach(|_| unsafe { ffi::PyOS_AfterFork_Child() });
+        support::is_ours();
     }
 
     fn set_env(&self, name: &str, value: Option<&str>) {
@@ -76,21 +91,58 @@ impl Runtime for PyRuntime {
         });
     }
 
+    fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
+        Python::attach(|py| program::settings(py, application, again))
+    }
+
+    fn run_script(&self, file: &str, arguments: &[String]) -> i32 {
+        Python::attach(|py| program::run_script(py, file, arguments))
+    }
+
+    fn read_configuration(
+        &self,
+        name: &str,
+        start: &Path,
+        module: GunicornModule,
+    ) -> Result<Variables, ConfigError> {
+        Python::attach(|py| {
+            self.import_support(py);
+            conf_py::read(py, name, start, module)
+        })
+    }
+
+    fn provide_gunicorn(&self, when: GunicornModule) {
+        Python::attach(|py| {
+            self.import_support(py);
+            if let Err(error) = compat::provide(py, when) {
+                tracing::error!("Cannot provide a module gunicorn: {error}");
+            }
+        });
+    }
+
+    fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        Python::attach(|py| PyHooks::new(py, spec))
+    }
+
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;
             if spec.spew {
                 self.call_support(py, "spew", |support| &support.spew);
             }
-            let (paste, defaults) = spec.paste.as_ref().map(|paste| (&paste.file, &paste.defaults)).unzip();
-            let loaded = support.load.bind(py).call1((
-                &spec.target,
-                &spec.search,
-                paste,
-                defaults.map_or(&[][..], Vec::as_slice),
-            ));
+            let load = support.load.bind(py);
+            let loaded = match (&spec.loader, &spec.paste) {
+                (Some(loader), _) => conf_py::python(py, &Raw::Object(loader.clone()))
+                    .and_then(|loader| support.load_by.bind(py).call1((loader, &spec.search))),
+                (None, Some(paste)) => {
+                    load.call1((&spec.target, &spec.search, &paste.file, paste.defaults.as_slice()))
+                }
+                (None, None) => load.call1((&spec.target, &spec.search)),
+            };
             let callable = loaded.map_err(|error| load_failure(py, &support, spec, &error))?;
+            let observer = Observer::find(py, &callable).map_err(|error| broken(&error))?;
             let inner = Inner {
+                observer,
                 callable: Owned::of(&callable),
                 constants: Constants::new(py, &support, spec).map_err(|error| broken(&error))?,
                 starter: StarterType::new(py).map_err(|error| broken(&error))?,

@@ -325,7 +325,10 @@ fn write(py: Python<'_>, shared: &Shared, bytes: &[u8]) -> PyResult<()> {
         Ok::<_, PyErr>(py.detach(|| sink.write(bytes)))
     });
     match taken {
-        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(true)) => {
+            shared.count(bytes.len() as u64);
+            Ok(())
+        }
         Ok(Err(error)) => Err(error),
         Ok(Ok(false)) => {
             shared.gone.set(true);

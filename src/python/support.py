@@ -194,10 +194,7 @@ class LoadError(Exception):
 def load(target, search, paste=None, defaults=()):
     """The WSGI callable `target` names: MODULE[:NAME | :DOTTED.NAME | :factory(literals)], or the
     one in the PasteDeploy file `paste`."""
-    for directory in reversed(search):
-        if directory in sys.path:
-            sys.path.remove(directory)
-        sys.path.insert(0, directory)
+    _search(search)
     if paste is not None:
         return _load_paste(paste, dict(defaults))
     module_name, _, expression = target.partition(":")
@@ -250,6 +247,22 @@ def load(target, search, paste=None, defaults=()):
             f"Application object must be callable: {target!r} is a {type(found).__name__}."
         )
     return found
+
+
+def load_by(loader, search):
+    """The WSGI callable a program makes itself."""
+    _search(search)
+    found = loader()
+    if not callable(found):
+        raise LoadError(f"Application object must be callable: load() returned a {type(found).__name__}.")
+    return found
+
+
+def _search(directories):
+    for directory in reversed(directories):
+        if directory in sys.path:
+            sys.path.remove(directory)
+        sys.path.insert(0, directory)
 
 
 def _load_paste(uri, defaults):

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyModule;
+use pyo3::types::{IntoPyDict, PyModule};
 
 use super::client;
 use super::object::Owned;
@@ -21,6 +21,8 @@ pub(super) struct Support {
     pub(super) sources: Owned,
     /// `support.spew()`.
     pub(super) spew: Owned,
+    /// `support.load_by(loader, search)`.
+    pub(super) load_by: Owned,
     /// `support.load_failure(error, target)`.
     pub(super) load_failure: Owned,
     /// `support.format_exception(error)`.
@@ -73,6 +75,25 @@ fn mark_partial() {
     PARTIAL.store(true, Ordering::Relaxed);
 }
 
+/// This process was forked by the application, and is not a worker.
+static CHILD: AtomicBool = AtomicBool::new(false);
+
+/// `_child()`: runs in every child of `os.fork`.
+#[pyfunction]
+fn mark_child() {
+    CHILD.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process is a child of the application's that came back from it.
+pub(super) fn is_stray() -> bool {
+    CHILD.load(Ordering::Relaxed)
+}
+
+/// This process is one of the server's own after all.
+pub(super) fn is_ours() {
+    CHILD.store(false, Ordering::Relaxed);
+}
+
 impl Support {
     /// Writes out what a request left without an end of line.
     pub(super) fn flush_errors(&self, py: Python<'_>) {
@@ -89,6 +110,9 @@ impl Support {
             .map_err(|_| PyRuntimeError::new_err("support.py holds a NUL"))?;
         let module = PyModule::from_code(py, &source, c"<rwsgi>", c"_rwsgi_support")?;
         module.setattr("_log", pyo3::wrap_pyfunction!(log_text, &module)?)?;
+        let child = pyo3::wrap_pyfunction!(mark_child, &module)?;
+        let hooks = [("after_in_child", child)].into_py_dict(py)?;
+        py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
         module.setattr("_partial", pyo3::wrap_pyfunction!(mark_partial, &module)?)?;
         module.setattr("_client", pyo3::wrap_pyfunction!(client::client, &module)?)?;
         module.setattr("_take_over", pyo3::wrap_pyfunction!(client::take_over, &module)?)?;
@@ -100,6 +124,7 @@ impl Support {
             load: get("load")?,
             sources: get("sources")?,
             spew: get("spew")?,
+            load_by: get("load_by")?,
             load_failure: get("load_failure")?,
             format_exception: get("format_exception")?,
             describe: get("describe")?,

@@ -5,7 +5,9 @@
 //! Invariants:
 //! 1. Accepting stops as soon as a request was served: what is left in the kernel's queue goes to
 //!    whoever is free first, in this worker or another.
-//! 2. At the limit an idle kept-alive connection makes room; if there is none, clients wait in the
+//! 2. Workers take turns: whoever accepted steps back behind those that wait, so that connections
+//!    spread evenly although the kernel wakes the first that is free.
+//! 3. At the limit an idle kept-alive connection makes room; if there is none, clients wait in the
 //!    kernel's queue.
 
 use std::io;
@@ -22,7 +24,9 @@ const BATCH: usize = 16;
 /// Accepts from listener `index` while it makes sense.
 pub fn accept(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) {
     let Some(entrance) = crew.state().listeners.get(index) else { return };
-    for _ in 0..BATCH {
+    // With others to share with, one at a time: the rest of a burst wakes them.
+    let batch = if hand.context.settings.app.multiprocess { 1 } else { BATCH };
+    for _ in 0..batch {
         if !make_room(crew) {
             return;
         }
@@ -73,6 +77,11 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) -> Acc
             return Accepted::Waiting;
         }
     };
+    if hand.context.settings.app.multiprocess
+        && let Err(error) = crew.state().listeners.step_back(&crew.registry)
+    {
+        tracing::error!("Cannot wait on a listener: {error}");
+    }
     let mut conn = Box::new(enter(hand, entrance, stream, peer));
     let token = match crew.admit(&mut conn) {
         Ok(token) => token,

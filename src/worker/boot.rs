@@ -21,7 +21,7 @@ use super::listeners::Listeners;
 use super::reloader::{self, Attempt};
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
-use crate::door::{App, LoadFailure, LoadFailureKind, Runtime};
+use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
 use crate::log::AccessLog;
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
@@ -41,23 +41,31 @@ const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Us
 /// A worker's whole life. Returns its exit code.
 pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) -> i32 {
     let pid = std::process::id();
+    let hooks = settings.hooks.clone();
     let code = match boot(seat, &mut settings, &runtime) {
         Ok(crew) => {
             serve(&crew);
             OK
         }
         Err(Failure::Load(failure)) => loading_failed(&failure),
+        Err(Failure::Hook(error)) => {
+            tracing::error!("Exception in worker process: {error}");
+            BOOT
+        }
         Err(Failure::Os(what, error)) => {
             tracing::error!("Worker (pid: {pid}) cannot boot: {what}: {error}");
             BOOT
         }
     };
+    // A hook that raised is in the log; the worker is as good as gone.
+    let _ = hooks.map(|hooks| hooks.in_worker(WorkerMoment::Exiting));
     runtime.finish();
     code
 }
 
 enum Failure {
     Load(LoadFailure),
+    Hook(HookRaised),
     Os(&'static str, std::io::Error),
 }
 
@@ -82,6 +90,10 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     };
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
+
+    if let Some(hooks) = &settings.hooks {
+        hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
+    }
 
     let context =
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));

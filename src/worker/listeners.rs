@@ -92,6 +92,17 @@ impl Listeners {
         self.open(registry)
     }
 
+    /// Goes to the end of the queue of workers that wait for these sockets.
+    pub fn step_back(&mut self, registry: &Registry) -> io::Result<()> {
+        if self.paused.is_some() {
+            return Ok(());
+        }
+        for entrance in &self.entrances {
+            raw::epoll_del(registry, entrance.acceptor.as_fd())?;
+        }
+        self.open(registry)
+    }
+
     /// When the kernel is to be asked again after it had nothing to give.
     pub fn resume_at(&self) -> u64 {
         match self.paused {

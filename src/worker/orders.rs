@@ -17,6 +17,7 @@ use super::accept;
 use super::conn::Stage;
 use super::crew::Crew;
 use super::hand::Hand;
+use crate::door::WorkerMoment;
 use crate::log;
 use crate::metrics::scoreboard::State;
 use crate::system::clock::{Moment, now_ms};
@@ -28,6 +29,7 @@ pub fn obey(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
         match signal {
             Signal::Term => drain(hand, crew),
             Signal::Int | Signal::Quit => {
+                interrupted(hand);
                 crew.state().quit = true;
                 crew.wake();
             }
@@ -36,6 +38,13 @@ pub fn obey(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
         }
     }
     hand.context.runtime.check_signals();
+}
+
+fn interrupted(hand: &Hand<'_>) {
+    if let Some(hooks) = &hand.context.settings.hooks {
+        // It ends in any case.
+        let _ = hooks.in_worker(WorkerMoment::Interrupted);
+    }
 }
 
 /// The master is gone without a word: nobody will watch or replace this worker.

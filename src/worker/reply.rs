@@ -304,7 +304,7 @@ impl Sink for ReplySink<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> bool {
-        if self.reply.gone {
+        if self.reply.gone || self.reply.ended {
             return false;
         }
         self.context.progress(self.thread);

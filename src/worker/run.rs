@@ -39,8 +39,15 @@ impl Hand<'_> {
                 return refuse::with_page(self, conn, 500, "The server cannot read the request body");
             }
         };
-        let mut exchange =
-            Exchange { head, bytes: source, endpoint: &conn.endpoint, body, closing, thread: self.index };
+        let mut exchange = Exchange {
+            head,
+            bytes: source,
+            endpoint: &conn.endpoint,
+            body,
+            closing,
+            number: conn.requests,
+            thread: self.index,
+        };
         let mut sink = ReplySink {
             stream: &conn.stream,
             output: &mut conn.output,

@@ -4,9 +4,10 @@
 //! Immutable; each generation of workers is born with its own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::door::AppSpec;
+use crate::door::{AppSpec, Hooks};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -117,6 +118,8 @@ pub struct WorkerSettings {
     pub proxy_allowed: AddrSet,
     /// The Server header's value; empty: none.
     pub server_header: Vec<u8>,
+    /// The operator's functions, if there are any.
+    pub hooks: Option<Arc<dyn Hooks>>,
     /// The access log.
     pub access: Option<AccessSettings>,
     /// Who is told of each request.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::context::Context;
+use crate::door::WorkerMoment;
 use crate::log;
 use crate::metrics::scoreboard::Running;
 use crate::system::clock::Moment;
@@ -66,6 +67,10 @@ fn end(context: &Arc<Context>, running: &Running) {
     let ask = move || {
         let stack = shared.runtime.stack(ident);
         let _ = send.send(stack);
+        if let Some(hooks) = &shared.settings.hooks {
+            // What becomes of the request does not hang on it.
+            let _ = hooks.in_worker(WorkerMoment::Aborted);
+        }
         shared.runtime.interrupt(thread);
     };
     let asked = std::thread::Builder::new().stack_size(STACK).spawn(ask);

@@ -26,7 +26,11 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
-use rwsgi_core::door::{App, AppSpec, LoadFailure, Runtime};
+use rwsgi_core::config::ConfigError;
+use rwsgi_core::config::raw::Object;
+use rwsgi_core::config::sources::Variables;
+use rwsgi_core::config::types::GunicornModule;
+use rwsgi_core::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, Runtime, WrongHook};
 use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, WorkerLife};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
@@ -64,6 +68,7 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
     Ok(MasterSettings {
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
+        hooks: None,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),
         backlog: 1024,
         workers: number("workers", 2) as usize,
@@ -197,6 +202,19 @@ impl Runtime for NoPython {
         work();
     }
     fn set_env(&self, _: &str, _: Option<&str>) {}
+    fn read_configuration(&self, _: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
+        unreachable!("there is no Python here")
+    }
+    fn provide_gunicorn(&self, _: GunicornModule) {}
+    fn hooks(&self, _: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        unreachable!("there is no Python here")
+    }
+    fn settings_of(&self, _: &Object, _: bool) -> Result<Variables, ConfigError> {
+        unreachable!("there is no Python here")
+    }
+    fn run_script(&self, _: &str, _: &[String]) -> i32 {
+        unreachable!("there is no Python here")
+    }
     fn check_signals(&self) -> bool {
         false
     }

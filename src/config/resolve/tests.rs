@@ -36,10 +36,17 @@ fn every_word_of_a_choice_has_its_variant() {
 #[test]
 fn every_row_has_a_field() {
     let shown = format!("{:?}", config(&[]));
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| setting.section != Section::ServerHooks) {
         let field = format!(" {}: ", setting.name);
         assert!(shown.contains(&field), "{} is not a field of Config", setting.name);
     }
+}
+
+#[test]
+fn hooks_that_are_set_are_listed() {
+    assert_eq!(config(&[]).hooks, []);
+    let hooks = config(&[("post_fork", "deploy.hooks.post_fork"), ("on_exit", "")]).hooks;
+    assert_eq!(hooks, [("post_fork", Raw::from("deploy.hooks.post_fork"))]);
 }
 
 #[test]

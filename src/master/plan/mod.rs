@@ -363,6 +363,16 @@ impl Plan {
         self.upgrade
     }
 
+    /// How many workers are wanted.
+    pub fn wanted(&self) -> usize {
+        self.target
+    }
+
+    /// Whether the server is on its way out.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
     /// Whether the master that started this one has to be watched for.
     pub fn has_parent(&self) -> bool {
         self.has_parent

@@ -1,0 +1,67 @@
+"""Imports modules from the server's binary: `_rwsgi`, and a `gunicorn` where it is wanted.
+
+Runs once in each interpreter. The server puts in `SOURCES`: {module name: (is a package, text)}, and
+`NATIVE`: functions of its own that the modules of `_rwsgi` find among their globals.
+"""
+
+import importlib.abc
+import importlib.util
+import sys
+
+
+class Embedded(importlib.abc.InspectLoader):
+    """Loader of one embedded module; tracebacks show its lines."""
+
+    def __init__(self, name):
+        self.package, self.text = SOURCES[name]
+        self.path = f"<rwsgi>/{name.replace('.', '/')}{'/__init__' if self.package else ''}.py"
+
+    def is_package(self, name):
+        return self.package
+
+    def get_source(self, name):
+        return self.text
+
+    def get_filename(self, name):
+        return self.path
+
+    def get_code(self, name):
+        return compile(self.text, self.path, "exec", dont_inherit=True)
+
+    def exec_module(self, module):
+        if module.__name__.startswith("_rwsgi."):
+            module.__dict__.update(NATIVE)
+        exec(self.get_code(module.__name__), module.__dict__)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the embedded modules below one top-level name."""
+
+    def __init__(self, top):
+        self.top = top
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] != self.top or name not in SOURCES:
+            return None
+        loader = Embedded(name)
+        spec = importlib.util.spec_from_loader(name, loader, origin=loader.path)
+        spec.has_location = True
+        if loader.package:
+            spec.submodule_search_locations = []
+        return spec
+
+
+_own = Finder("_rwsgi")
+_gunicorn = Finder("gunicorn")
+
+
+def provide(when):
+    """Makes `_rwsgi` importable, and `gunicorn`: auto, always or never."""
+    for finder in (_own, _gunicorn):
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+    sys.meta_path.append(_own)
+    if when == "always":
+        sys.meta_path.insert(0, _gunicorn)
+    elif when == "auto":
+        sys.meta_path.append(_gunicorn)

@@ -1,0 +1,1 @@
+"""Gunicorn, provided by rwsgi."""

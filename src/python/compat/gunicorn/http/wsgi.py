@@ -1,0 +1,3 @@
+"""What environ holds."""
+
+from _rwsgi import FileWrapper

@@ -1,0 +1,7 @@
+"""The name of a worker."""
+
+from gunicorn.workers.base import Worker
+
+
+class GeventWorker(Worker):
+    pass
