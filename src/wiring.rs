@@ -2,6 +2,8 @@
 //!
 //! No policy, no effects but for looking up users, and random numbers for jitter.
 
+mod collectors;
+
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -9,8 +11,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use collectors::{counts, statsd, syslog, tally};
+
 use crate::cli::Invocation;
-use crate::config::log_address::SocketAddress;
 use crate::config::raw::Raw;
 use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine,
@@ -22,10 +25,8 @@ use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log::{self, Owner};
-use crate::master::settings::{Bind, Count, Hook, Reexec, WorkerLife};
+use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
 use crate::master::{MasterSettings, Seat};
-use crate::metrics::statsd::{LogLine, Statsd, StatsdSettings};
-use crate::system::messenger::Destination;
 use crate::system::user;
 use crate::worker::settings::{Engine, Forwarding, Said, Watch};
 use crate::worker::{self, WorkerSettings};
@@ -87,55 +88,6 @@ fn access_log(config: &Config) -> Option<log::AccessSettings> {
     let target = target(&config.accesslog);
     let format = config.access_log_format.clone();
     (target.is_some() || syslog.is_some()).then_some(log::AccessSettings { format, target, syslog })
-}
-
-fn syslog(config: &Config, log: &str) -> Option<log::SyslogSettings> {
-    let name = || name(config).replace(':', ".");
-    let prefix = config.syslog_prefix.clone().unwrap_or_else(name);
-    config.syslog.then(|| log::SyslogSettings {
-        destination: destination(&config.syslog_addr),
-        facility: config.syslog_facility.0,
-        tag: format!("gunicorn.{prefix}.{log}"),
-    })
-}
-
-fn statsd(config: &Config) -> Option<StatsdSettings> {
-    config.statsd_host.as_ref().map(|address| StatsdSettings {
-        destination: destination(address),
-        prefix: config.statsd_prefix.clone(),
-        tags: config.dogstatsd_tags.clone(),
-    })
-}
-
-fn tally(config: &Config) -> Option<log::Tally> {
-    let statsd = Statsd::open(&statsd(config)?);
-    Some(log::Tally(Arc::new(move |level, exception| match level {
-        log::Level::Critical => statsd.log_line(LogLine::Critical),
-        log::Level::Error if exception => statsd.log_line(LogLine::Exception),
-        log::Level::Error => statsd.log_line(LogLine::Error),
-        log::Level::Warning => statsd.log_line(LogLine::Warning),
-        log::Level::Info | log::Level::Debug => {}
-    })))
-}
-
-fn destination(address: &SocketAddress) -> Destination {
-    match address {
-        SocketAddress::Udp(host, port) => Destination::Udp(host.clone(), *port),
-        SocketAddress::Tcp(host, port) => Destination::Tcp(host.clone(), *port),
-        SocketAddress::UnixDatagram(path) => Destination::UnixDatagram(path.clone()),
-        SocketAddress::UnixStream(path) => Destination::UnixStream(path.clone()),
-        SocketAddress::Unix(path) => Destination::Unix(path.clone()),
-    }
-}
-
-/// How the master counts workers, and the connections that wait.
-fn counts(config: &Config) -> (Option<Count>, Option<Count>) {
-    let Some(settings) = statsd(config) else { return (None, None) };
-    let statsd = Rc::new(Statsd::open(&settings));
-    let workers = Rc::clone(&statsd);
-    let workers = Count(Rc::new(move |count| workers.workers(count as usize)));
-    let backlog = Count(Rc::new(move |waiting| statsd.backlog(waiting)));
-    (Some(workers), config.enable_backlog_metric.then_some(backlog))
 }
 
 fn target(target: &LogTarget) -> Option<log::Target> {

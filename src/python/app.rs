@@ -9,7 +9,6 @@
 //! 2. The pool's lock is never held while Python code can run.
 //! 3. No Python exception is pending between two calls from the worker.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
@@ -21,7 +20,7 @@ use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
 use super::guests::Inside;
-use super::iterable::{Block, Source};
+use super::iterable::{Block, Source, file_region};
 use super::object::Owned;
 use super::observer::{Observed, Observer};
 use super::start_response::{StarterType, retire};
@@ -373,29 +372,6 @@ fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>>
         errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     inner.spec.log_environ.iter().map(text).collect()
-}
-
-/// Descriptor (our own), offset and length of what is left of a wrapped regular file.
-fn file_region(py: Python<'_>, support: &Support, wrapper: &Owned) -> PyResult<Option<(OwnedFd, u64, u64)>> {
-    let region = support.file_region.bind(py).call1((wrapper.bind(py),))?;
-    if region.is_none() {
-        return Ok(None);
-    }
-    let (fd, offset): (i32, u64) = region.extract()?;
-    if fd < 0 {
-        return Ok(None);
-    }
-    // SAFETY: the wrapped file, held by `wrapper`, keeps the descriptor open while it is borrowed.
-    let file = match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
-        Ok(fd) => std::fs::File::from(fd),
-        Err(_) => return Ok(None),
-    };
-    match file.metadata() {
-        Ok(facts) if facts.is_file() => {
-            Ok(Some((OwnedFd::from(file), offset, facts.len().saturating_sub(offset))))
-        }
-        _ => Ok(None),
-    }
 }
 
 /// A reply that waits for its client.
