@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::config::raw::{Object, Raw};
@@ -299,6 +300,10 @@ pub struct Exchange<'a> {
     pub endpoint: &'a Endpoint,
     /// The decoded request body; taken by the application side.
     pub body: Body<'a>,
+    /// Its id, visible ASCII; empty where ids are not wanted.
+    pub request_id: &'a str,
+    /// How long it had waited before it reached this server, where a trusted peer said so.
+    pub queued: Option<Duration>,
     /// True when the server will not read another request from this connection.
     pub closing: bool,
     /// Which request of its connection this is, from 1.

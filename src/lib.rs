@@ -10,6 +10,7 @@
 //! | [`http`] | What do these bytes mean? Which bytes answer them? |
 //! | [`worker`] | Which connection is served next, and what has it sent and taken so far? |
 //! | [`master`] | Which processes should be alive, and what is done about it? |
+//! | [`status`] | How does the operator ask the server how it is? |
 //! | [`log`] | What is written down, and where? |
 //! | [`metrics`] | What do the processes tell each other and the operator about their state? |
 //! | [`system`] | How is this asked of the kernel? |
@@ -25,6 +26,7 @@ pub mod metrics;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod root;
+pub mod status;
 pub mod system;
 mod wiring;
 pub mod worker;

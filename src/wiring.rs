@@ -25,8 +25,10 @@ use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log::{self, Owner};
-use crate::master::settings::{Bind, Hook, Reexec, WorkerLife};
+use crate::master::settings::{Bind, Hook, Reexec, StatusLife, WorkerLife};
 use crate::master::{MasterSettings, Seat};
+use crate::metrics::seat::Desk;
+use crate::status;
 use crate::system::user;
 use crate::worker::settings::{Engine, Forwarding, Said, Watch};
 use crate::worker::{self, WorkerSettings};
@@ -82,14 +84,6 @@ pub fn error_log(config: &Config, owner: Owner) -> log::ErrorLog {
     }
 }
 
-/// What the access log needs; `None`: there is none.
-fn access_log(config: &Config) -> Option<log::AccessSettings> {
-    let syslog = (!config.disable_redirect_access_to_syslog).then(|| syslog(config, "access")).flatten();
-    let target = target(&config.accesslog);
-    let format = config.access_log_format.clone();
-    (target.is_some() || syslog.is_some()).then_some(log::AccessSettings { format, target, syslog })
-}
-
 fn target(target: &LogTarget) -> Option<log::Target> {
     match target {
         LogTarget::Off => None,
@@ -109,6 +103,8 @@ pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, Stri
     let hooks = hooks(config, started)?;
     Ok(MasterSettings {
         worker: WorkerLife(Rc::new(life(config, started, hooks.clone())?)),
+        status: StatusLife(Rc::new(status_life(config, started))),
+        status_binds: config.status_bind.iter().map(bind).collect(),
         hooks,
         binds: config.bind.iter().map(bind).collect(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
@@ -179,6 +175,18 @@ fn life(
         settings.max_requests = most.map(|most| most + random_below(jitter + 1));
         worker::run(seat, settings, Arc::clone(&runtime))
     })
+}
+
+/// The status process's life under this configuration.
+fn status_life(config: &Config, started: &Started) -> impl Fn(Desk) -> i32 + use<> {
+    let surroundings = Surroundings::of(config, started);
+    move |desk| {
+        if let Err(error) = surroundings.enter() {
+            tracing::error!("Status process failed to boot: {error}");
+            return i32::from(exit::BOOT);
+        }
+        status::run(desk)
+    }
 }
 
 /// The operator's hooks; none where none is set.
@@ -330,6 +338,8 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         access: access_log(config),
         statsd: statsd(config),
         reload: config.reload.then(|| watch(config, started)),
+        request_id: config.request_id,
+        slow_request: config.slow_request,
     })
 }
 
@@ -359,6 +369,29 @@ fn said(by: ForwardedBy) -> Said {
         ForwardedBy::Own => Said::Own,
         ForwardedBy::Standard => Said::Forwarded,
     }
+}
+
+/// What the access log needs; `None`: there is none.
+fn access_log(config: &Config) -> Option<log::AccessSettings> {
+    let syslog = (!config.disable_redirect_access_to_syslog).then(|| syslog(config, "access")).flatten();
+    let target = target(&config.accesslog);
+    if target.is_none() && syslog.is_none() {
+        return None;
+    }
+    let json = |names| log::Layout::Json {
+        names,
+        request: config.access_log_request_headers.clone(),
+        response: config.access_log_response_headers.clone(),
+    };
+    let layout = match config.access_log_format.as_str() {
+        _ if config.access_log_json_ecs => json(log::Names::Ecs),
+        _ if config.access_log_json => json(log::Names::Own),
+        "ecs" => json(log::Names::Ecs),
+        "json" => json(log::Names::Own),
+        format => log::Layout::Text(format.to_owned()),
+    };
+    let (skip, sample) = (config.access_log_skip.clone(), config.access_log_sample);
+    Some(log::AccessSettings { layout, target, syslog, skip, sample })
 }
 
 fn limits(config: &Config) -> Limits {

@@ -24,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("python", &["door", "http", "config", "log"]),
     ("worker", &["door", "http", "config", "log", "metrics", "system"]),
     ("master", &["door", "config", "log", "metrics", "system"]),
+    ("status", &["http", "log", "metrics", "system"]),
     ("log", &["config", "system"]),
     ("metrics", &["config", "system"]),
     ("door", &["config", "http"]),

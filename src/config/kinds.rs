@@ -57,6 +57,8 @@ pub enum Kind {
     WorkerClass,
     /// Addresses to listen on.
     Addresses,
+    /// Addresses to listen on, or none.
+    MaybeAddresses,
     /// `NAME=VALUE`, several.
     Environment,
     /// Words separated by commas.
@@ -86,7 +88,7 @@ pub enum Kind {
 impl Kind {
     /// Whether repeating the flag adds a value instead of replacing it.
     pub fn repeats(self) -> bool {
-        matches!(self, Kind::Addresses | Kind::Environment | Kind::Files)
+        matches!(self, Kind::Addresses | Kind::MaybeAddresses | Kind::Environment | Kind::Files)
     }
 
     /// What a flag's value is called in the help.
@@ -100,7 +102,7 @@ impl Kind {
             Kind::Seconds => "SECONDS",
             Kind::Bytes => "BYTES",
             Kind::Choice(..) | Kind::WorkerClass => "NAME",
-            Kind::Addresses | Kind::SyslogAddress | Kind::StatsdAddress => "ADDRESS",
+            Kind::Addresses | Kind::MaybeAddresses | Kind::SyslogAddress | Kind::StatsdAddress => "ADDRESS",
             Kind::Environment | Kind::Headers => "NAME=VALUE",
             Kind::Words | Kind::UpperWords => "LIST",
             Kind::Networks => "IPS",
@@ -124,7 +126,7 @@ impl Kind {
             Kind::Mode => "octal mode (`022`, `0o022`)".into(),
             Kind::Choice(words, _) => format!("one of `{}`", words.join("`, `")),
             Kind::WorkerClass => "`sync` or `gthread`".into(),
-            Kind::Addresses => "list of addresses".into(),
+            Kind::Addresses | Kind::MaybeAddresses => "list of addresses".into(),
             Kind::Environment => "list of `NAME=VALUE`".into(),
             Kind::Words | Kind::UpperWords => "list, separated by commas".into(),
             Kind::Files => "list of files and patterns".into(),
@@ -148,7 +150,7 @@ impl Kind {
         match self {
             // A value among them may contain commas: lines separate then.
             Kind::Environment if text.contains('\n') => list('\n'),
-            Kind::Environment | Kind::Addresses | Kind::Files => list(','),
+            Kind::Environment | Kind::Addresses | Kind::MaybeAddresses | Kind::Files => list(','),
             _ => Raw::from(text),
         }
     }
@@ -172,6 +174,10 @@ impl Kind {
             Kind::Choice(words, aliases) => choice(raw, words, aliases),
             Kind::WorkerClass => worker_class(raw),
             Kind::Addresses => addresses(raw),
+            Kind::MaybeAddresses if items(raw)?.iter().all(String::is_empty) => {
+                Ok(Value::Addresses(Vec::new()))
+            }
+            Kind::MaybeAddresses => addresses(raw),
             Kind::Environment => environment(raw),
             Kind::Words | Kind::Files => Ok(Value::Words(words(raw)?)),
             Kind::SyslogAddress => checked(raw, |text| SocketAddress::syslog(text).map(drop)),

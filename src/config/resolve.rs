@@ -176,6 +176,22 @@ pub struct Config {
     pub accesslog: LogTarget,
     /// Its format, not yet compiled.
     pub access_log_format: String,
+    /// Whether it is JSON.
+    pub access_log_json: bool,
+    /// Whether it is JSON under the names of the Elastic Common Schema.
+    pub access_log_json_ecs: bool,
+    /// Request headers a JSON access log shows.
+    pub access_log_request_headers: Vec<String>,
+    /// Response headers a JSON access log shows.
+    pub access_log_response_headers: Vec<String>,
+    /// Paths without access log lines.
+    pub access_log_skip: Vec<String>,
+    /// One in so many requests gets an access log line; at least 1.
+    pub access_log_sample: u64,
+    /// Time from which a request is slow.
+    pub slow_request: Option<Duration>,
+    /// Requests have ids.
+    pub request_id: bool,
     /// Where the error log goes.
     pub errorlog: LogTarget,
     /// Its least severe line.
@@ -221,6 +237,9 @@ pub struct Config {
     pub reload_extra_files: Vec<String>,
     /// Print every line of Python that is run.
     pub spew: bool,
+    /// Where the operator is answered; empty: nowhere.
+    pub status_bind: Vec<BindAddress>,
+
     /// Load everything, say what is wrong, end.
     pub check_config: bool,
     /// Print the configuration, then as `check_config`.
@@ -310,6 +329,14 @@ impl Config {
             proc_name: field(&sheet, "proc_name")?,
             accesslog: field(&sheet, "accesslog")?,
             access_log_format: field(&sheet, "access_log_format")?,
+            access_log_json: field(&sheet, "access_log_json")?,
+            access_log_json_ecs: field(&sheet, "access_log_json_ecs")?,
+            access_log_request_headers: field(&sheet, "access_log_request_headers")?,
+            access_log_response_headers: field(&sheet, "access_log_response_headers")?,
+            access_log_skip: field(&sheet, "access_log_skip")?,
+            access_log_sample: field(&sheet, "access_log_sample")?,
+            slow_request: field(&sheet, "slow_request")?,
+            request_id: field(&sheet, "request_id")?,
             errorlog: field(&sheet, "errorlog")?,
             loglevel: field(&sheet, "loglevel")?,
             capture_output: field(&sheet, "capture_output")?,
@@ -331,6 +358,7 @@ impl Config {
             logconfig_dict: field(&sheet, "logconfig_dict")?,
             logconfig_json: field(&sheet, "logconfig_json")?,
             hooks: hooks(&sheet)?,
+            status_bind: field(&sheet, "status_bind")?,
             check_config: field(&sheet, "check_config")?,
             print_config: field(&sheet, "print_config")?,
             warnings: Vec::new(),

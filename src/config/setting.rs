@@ -29,6 +29,8 @@ pub enum Section {
     ServerMechanics,
     /// Logs.
     Logging,
+    /// What the operator can ask.
+    Monitoring,
     /// Names of processes.
     ProcessNaming,
     /// Functions of the operator's.
@@ -37,7 +39,7 @@ pub enum Section {
 
 impl Section {
     /// All, in the order they are shown in.
-    pub const ALL: [Section; 11] = [
+    pub const ALL: [Section; 12] = [
         Section::ConfigFile,
         Section::Interpreter,
         Section::ServerSocket,
@@ -47,6 +49,7 @@ impl Section {
         Section::Debugging,
         Section::ServerMechanics,
         Section::Logging,
+        Section::Monitoring,
         Section::ProcessNaming,
         Section::ServerHooks,
     ];
@@ -63,6 +66,7 @@ impl Section {
             Section::Debugging => "Debugging",
             Section::ServerMechanics => "Server Mechanics",
             Section::Logging => "Logging",
+            Section::Monitoring => "Monitoring",
             Section::ProcessNaming => "Process Naming",
             Section::ServerHooks => "Server Hooks",
         }

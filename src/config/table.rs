@@ -13,8 +13,8 @@
 use super::kinds::Kind;
 use super::setting::Change::{Live, Reexec};
 use super::setting::Section::{
-    ConfigFile, Debugging, Interpreter, Logging, ProcessNaming, Security, ServerHooks, ServerMechanics,
-    ServerSocket, SlowClients, WorkerProcesses,
+    ConfigFile, Debugging, Interpreter, Logging, Monitoring, ProcessNaming, Security, ServerHooks,
+    ServerMechanics, ServerSocket, SlowClients, WorkerProcesses,
 };
 use super::setting::Setting;
 
@@ -455,6 +455,50 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--access-logformat"])
         .example("%(h)s %(r)s %(s)s %(D)s")
         .help("Access log format. [Apache's combined]"),
+    Setting::ours(Logging, "access_log_json", Kind::Flag, "false")
+        .flags(&["--access-log-json"])
+        .example("true")
+        .help("Write the access log as JSON.")
+        .more(
+            "One object a line: times, sizes, request id, where the time went. `access_log_format = \"json\"` \
+             says the same. See docs/metrics.md.",
+        ),
+    Setting::ours(Logging, "access_log_json_ecs", Kind::Flag, "false")
+        .flags(&["--access-log-json-ecs"])
+        .example("true")
+        .help("The same, with the names of the Elastic Common Schema.")
+        .more("`access_log_format = \"ecs\"` says the same."),
+    Setting::ours(Logging, "access_log_request_headers", Kind::Words, "")
+        .flags(&["--access-log-request-headers"])
+        .example("x-tenant,accept-language")
+        .help("Request headers to show in a JSON access log."),
+    Setting::ours(Logging, "access_log_response_headers", Kind::Words, "")
+        .flags(&["--access-log-response-headers"])
+        .example("content-type,x-cache")
+        .help("Response headers to show in a JSON access log."),
+    Setting::ours(Logging, "access_log_skip", Kind::Words, "")
+        .flags(&["--access-log-skip"])
+        .example("/health,/static/*")
+        .help("Paths without access log lines; * at the end: all below.")
+        .more("Compared with the path as it is sent. Requests answered with 5xx are logged all the same."),
+    Setting::ours(Logging, "access_log_sample", Kind::Count(1, 1 << 30), "1")
+        .flags(&["--access-log-sample"])
+        .example("100")
+        .help("Log one in so many requests. [1: all]")
+        .more("Each worker counts for itself. Requests answered with 5xx are logged all the same."),
+    Setting::ours(Logging, "slow_request", Kind::Seconds, "0")
+        .flags(&["--slow-request"])
+        .example("1.5")
+        .help("Tell the error log of requests that take so long. [0: none]")
+        .more("The line says where the time went: queue, receive, wait, application, write."),
+    Setting::ours(Logging, "request_id", Kind::Flag, "false")
+        .flags(&["--request-id"])
+        .example("true")
+        .help("Give each request an id, in environ, response and log.")
+        .more(
+            "Taken over from X-Request-Id where the peer is trusted (`forwarded_allow_ips`), else a new UUID \
+             (version 7). The application finds it as `rwsgi.request_id` and `HTTP_X_REQUEST_ID`.",
+        ),
     Setting::theirs(Logging, "errorlog", Kind::ErrLog, "-")
         .flags(&["--error-logfile", "--log-file"])
         .example("/var/log/app/error.log")
@@ -537,6 +581,15 @@ pub static SETTINGS: &[Setting] = &[
         .example("deploy/logging.json")
         .help("JSON file for Python's logging.config.dictConfig.")
         .more("Laid over Gunicorn's own; stronger than `logconfig`."),
+    Setting::ours(Monitoring, "status_bind", Kind::MaybeAddresses, "")
+        .flags(&["--status-bind"])
+        .example("127.0.0.1:9100")
+        .help("Address for the operator; may be repeated. [none]")
+        .more(
+            "Spelled as for `bind`. There a process of its own answers `/healthz`, `/readyz`, `/metrics` \
+             (Prometheus, OpenMetrics) and `/status.json`, also when every worker is busy and while the server \
+             stops. `/status.json` shows request lines: do not let strangers reach it.",
+        ),
     Setting::theirs(ProcessNaming, "proc_name", Kind::Text, "")
         .flags(&["--name"])
         .short('n')

@@ -11,6 +11,14 @@ use super::head::Version;
 use super::response::ResponseHead;
 use super::status::reason;
 
+/// Adds a field to the response whose head starts at `start` in `out`: the first, so that a body
+/// behind the head does not matter. Name and value have been checked.
+pub fn insert_field(out: &mut Vec<u8>, start: usize, name: &[u8], value: &[u8]) {
+    let Some(line) = out.get(start..).and_then(|head| memchr::memchr(b'\n', head)) else { return };
+    let at = start + line + 1;
+    out.splice(at..at, [name, b": ", value, b"\r\n"].concat());
+}
+
 /// `100 Continue`, whole.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Ends the data of a chunk.

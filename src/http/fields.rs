@@ -98,7 +98,10 @@ known! {
     XForwardedProto "x-forwarded-proto",
     XForwardedProtocol "x-forwarded-protocol",
     XForwardedSsl "x-forwarded-ssl",
+    XQueueStart "x-queue-start",
     XRealIp "x-real-ip",
+    XRequestId "x-request-id",
+    XRequestStart "x-request-start",
 }
 
 impl Known {
@@ -121,10 +124,13 @@ impl Known {
             (10, b'u') => (Known::UserAgent, Known::Other),
             (11, b's') => (Known::ScriptName, Known::Other),
             (12, b'c') => (Known::ContentType, Known::Other),
+            (12, b'x') => (Known::XRequestId, Known::Other),
             (13, b'a') => (Known::Authorization, Known::Other),
             (13, b'c') => (Known::CacheControl, Known::Other),
+            (13, b'x') => (Known::XQueueStart, Known::Other),
             (14, b'c') => (Known::ContentLength, Known::Other),
             (15, b'a') => (Known::AcceptEncoding, Known::AcceptLanguage),
+            (15, b'x') if matches!(name, [_, _, b'r' | b'R', ..]) => (Known::XRequestStart, Known::Other),
             (15, b'x') => (Known::XForwardedFor, Known::XForwardedSsl),
             (16, b'x') => (Known::XForwardedHost, Known::XForwardedPort),
             (17, b't') => (Known::TransferEncoding, Known::Other),

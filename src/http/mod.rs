@@ -24,6 +24,7 @@
 //! | [`addr_set`] | whom the operator trusts | |
 //! | [`forwarded`] | what a proxy says about its client | 7239 |
 //! | [`proxy_protocol`] | what a balancer says about its client | PROXY protocol 1 and 2 |
+//! | [`queue_start`] | when a proxy took a request in | |
 //! | [`date`] | IMF-fixdate | 9110 section 5.6.7 |
 //! | [`limits`] | what is too much, and what is tolerated | |
 //! | [`error`] | why a peer was refused | |
@@ -42,6 +43,7 @@ pub mod head;
 pub mod host;
 pub mod limits;
 pub mod proxy_protocol;
+pub mod queue_start;
 pub mod request_line;
 pub mod response;
 pub mod rules;

@@ -10,6 +10,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::access_filter::AccessFilter;
+use super::access_json::{JsonFormat, Names};
 use super::level::Level;
 use super::sink::Sink;
 use super::syslog::{Syslog, SyslogSettings};
@@ -24,7 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The access log of one worker, shared by its threads.
 pub struct AccessLog {
-    format: AccessFormat,
+    format: Format,
+    filter: AccessFilter,
     lines: Mutex<Lines>,
     syslog: Option<Syslog>,
 }
@@ -32,12 +35,39 @@ pub struct AccessLog {
 /// What the access log is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessSettings {
-    /// Its format, as the operator gave it.
-    pub format: String,
-    /// Where it goes.
+    /// What its lines look like.
+    pub layout: Layout,
+    /// Where they go. `None`: to syslog only.
     pub target: Option<Target>,
-    /// Lines go to syslog, too, or only there.
+    /// They go to syslog, too.
     pub syslog: Option<SyslogSettings>,
+    /// Paths that get no line; with `*` at the end, all that begin so.
+    pub skip: Vec<String>,
+    /// Of what is left, one in so many gets a line.
+    pub sample: u64,
+}
+
+/// What lines look like, as the operator said it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Gunicorn's format.
+    Text(String),
+    /// JSON.
+    Json {
+        /// Under which names.
+        names: Names,
+        /// Request fields to show.
+        request: Vec<String>,
+        /// Response fields to show.
+        response: Vec<String>,
+    },
+}
+
+/// The same, compiled.
+#[derive(Debug)]
+enum Format {
+    Text(AccessFormat),
+    Json(JsonFormat),
 }
 
 struct Lines {
@@ -51,22 +81,46 @@ struct Lines {
 impl AccessLog {
     /// A log that writes lines of `format` to `sink`.
     pub fn new(format: AccessFormat, sink: Option<Sink>) -> AccessLog {
+        AccessLog::made(Format::Text(format), AccessFilter::default(), sink)
+    }
+
+    fn made(format: Format, filter: AccessFilter, sink: Option<Sink>) -> AccessLog {
         let lines = Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink };
-        AccessLog { format, lines: Mutex::new(lines), syslog: None }
+        AccessLog { format, filter, lines: Mutex::new(lines), syslog: None }
     }
 
     /// Opens what these settings ask for; the error is the operator's.
     pub fn open(settings: &AccessSettings) -> Result<AccessLog, String> {
-        let format = AccessFormat::compile(&settings.format).map_err(|error| error.to_string())?;
+        let format = match &settings.layout {
+            Layout::Text(format) => {
+                AccessFormat::compile(format).map(Format::Text).map_err(|e| e.to_string())?
+            }
+            Layout::Json { names, request, response } => {
+                Format::Json(JsonFormat::new(*names, request, response))
+            }
+        };
         let sink = settings.target.clone().map(Sink::open).transpose().map_err(|error| error.to_string())?;
-        let mut log = AccessLog::new(format, sink);
+        let mut log = AccessLog::made(format, AccessFilter::new(&settings.skip, settings.sample), sink);
         log.syslog = settings.syslog.clone().map(Syslog::open);
         Ok(log)
     }
 
+    /// Whether an exchange gets a line: ask before making a record of it.
+    pub fn admits(&self, path: &[u8], status: u16) -> bool {
+        self.filter.admits(path, status)
+    }
+
+    /// Whether its lines say how long the application took.
+    pub fn wants_phases(&self) -> bool {
+        matches!(self.format, Format::Json(_))
+    }
+
     /// What the records have to carry for this log's format.
     pub fn needs(&self) -> &Needs {
-        self.format.needs()
+        match &self.format {
+            Format::Text(format) => format.needs(),
+            Format::Json(format) => format.needs(),
+        }
     }
 
     /// Adds a line. Written out at the next [`AccessLog::flush`], or now if the buffer is full.
@@ -80,7 +134,10 @@ impl AccessLog {
             return;
         }
         let start = lines.buffer.len();
-        self.format.write(&mut lines.buffer, record);
+        match &self.format {
+            Format::Text(format) => format.write(&mut lines.buffer, record),
+            Format::Json(format) => format.write(&mut lines.buffer, record),
+        }
         if let Some(syslog) = &self.syslog {
             let told = syslog.send(Level::Info, &lines.buffer[start..]);
             if lines.sink.is_none() {

@@ -14,6 +14,7 @@ use super::access_format::{AccessFormat, Atom, Conversion, Segment, Spec};
 use super::access_record::{AccessRecord, Fields};
 use super::clock::push_decimal;
 use super::escape::push_escaped;
+use super::percent;
 
 /// What is written for a value that is not there.
 const NOTHING: &[u8] = b"-";
@@ -45,7 +46,7 @@ impl AccessFormat {
 
     fn push(&self, out: &mut Vec<u8>, atom: &Atom, record: &AccessRecord<'_>) {
         match atom {
-            Atom::Time => self.push_time(out, record.now),
+            Atom::Time => self.push_time(out, i64::try_from(record.now_ms / 1_000).unwrap_or(i64::MAX)),
             Atom::RequestLine if !record.method.is_empty() => {
                 push_escaped(out, record.method);
                 out.push(b' ');
@@ -114,7 +115,7 @@ fn value<'a>(atom: &Atom, record: &AccessRecord<'a>) -> Value<'a> {
             Value::Text(Cow::Owned([record.method, record.target, record.version.as_bytes()].join(&b' ')))
         }
         Atom::Method => text(record.method),
-        Atom::Path if record.path.contains(&b'%') => Value::Text(Cow::Owned(percent_decoded(record.path))),
+        Atom::Path if record.path.contains(&b'%') => Value::Text(Cow::Owned(percent::decoded(record.path))),
         Atom::Path => text(record.path),
         // An empty query is written as such: formats put it behind a `?` of their own.
         Atom::Query => Value::Text(Cow::Borrowed(record.query)),
@@ -202,35 +203,8 @@ fn first_chars(bytes: &[u8], precision: Option<usize>) -> &[u8] {
     starts.map(|(at, _)| at).nth(precision).map_or(bytes, |at| &bytes[..at])
 }
 
-/// PATH_INFO: `%HH` becomes its byte, anything else stays.
-fn percent_decoded(path: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let [first, tail @ ..] = rest {
-        let byte = match tail {
-            [high, low, ..] if *first == b'%' => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        rest = match byte {
-            Some((high, low)) => {
-                decoded.push(high << 4 | low);
-                &tail[2..]
-            }
-            None => {
-                decoded.push(*first);
-                tail
-            }
-        };
-    }
-    decoded
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
 /// The user name of Basic authentication (RFC 7617): nobody has checked it.
-fn user(request: &dyn Fields) -> Option<Vec<u8>> {
+pub(super) fn user(request: &dyn Fields) -> Option<Vec<u8>> {
     let (scheme, rest) = request.last("authorization")?.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;

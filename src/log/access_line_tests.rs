@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::log::NoFields;
 use crate::log::clock::Zone;
+use crate::log::{NoFields, Phases};
 
 const FIELDS: &[(&str, &[u8])] = &[
     ("Host", b"example.org"),
@@ -26,7 +26,10 @@ fn record<'a>() -> AccessRecord<'a> {
         status: 200,
         response_length: 1234,
         duration: Duration::from_micros(3_012_345),
-        now: 1_795_142_891,
+        request_length: 0,
+        phases: Phases::default(),
+        request_id: "",
+        now_ms: 1_795_142_891_000,
         pid: 4711,
         request: &NoFields,
         response: &NoFields,
@@ -142,8 +145,8 @@ fn what_is_not_known_is_a_dash() {
 fn a_second_is_formatted_once_and_never_stale() {
     let format = AccessFormat::compile_in("%(t)s", Zone::named("UTC")).unwrap();
     let mut out = Vec::new();
-    for now in [0, 0, 1, 0, i64::MIN] {
-        format.write(&mut out, &AccessRecord { now, ..record() });
+    for now_ms in [0, 999, 1_000, 0, u64::MAX] {
+        format.write(&mut out, &AccessRecord { now_ms, ..record() });
     }
     let text = String::from_utf8(out).unwrap();
     let seconds: Vec<&str> = text.split_inclusive(']').map(|stamp| &stamp[19..21]).collect();

@@ -38,6 +38,21 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Fields for Vec<(N, V)> {
     }
 }
 
+/// Where the time of an exchange went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// In front of this server, by a trusted peer's word.
+    pub queue: Option<Duration>,
+    /// From its head to the end of its body.
+    pub receive: Duration,
+    /// For a thread.
+    pub wait: Duration,
+    /// In the application; measured only where somebody asks for it.
+    pub application: Duration,
+    /// Until the client had taken the rest.
+    pub write: Duration,
+}
+
 /// One finished exchange. Empty byte strings mean "not known" and are written as `-`.
 #[derive(Clone, Copy)]
 pub struct AccessRecord<'a> {
@@ -55,12 +70,18 @@ pub struct AccessRecord<'a> {
     pub version: &'a str,
     /// The status that was sent.
     pub status: u16,
+    /// Bytes of the request body.
+    pub request_length: u64,
     /// Body bytes sent, without framing.
     pub response_length: u64,
-    /// From the complete head to the last byte handed to the kernel.
+    /// From the complete request to the last byte handed to the kernel.
     pub duration: Duration,
-    /// Wall clock, seconds since the epoch.
-    pub now: i64,
+    /// Where its time went.
+    pub phases: Phases,
+    /// Its id; empty where there are none.
+    pub request_id: &'a str,
+    /// Wall clock, milliseconds since the epoch.
+    pub now_ms: u64,
     /// The worker's process id.
     pub pid: u32,
     /// Request fields; only those in [`Needs::request_fields`](super::Needs) are asked for.

@@ -8,6 +8,7 @@ use std::thread;
 use nix::unistd::pipe;
 
 use super::*;
+use crate::log::Phases;
 use crate::log::output::Output;
 use crate::log::{NoFields, Target};
 
@@ -22,7 +23,10 @@ fn record(target: &str) -> AccessRecord<'_> {
         status: 200,
         response_length: 5,
         duration: Duration::from_micros(1500),
-        now: 0,
+        request_length: 0,
+        phases: Phases::default(),
+        request_id: "",
+        now_ms: 0,
         pid: 7,
         request: &NoFields,
         response: &NoFields,
@@ -170,7 +174,13 @@ fn a_log_for_syslog_alone_keeps_nothing() {
         collector.local_addr().unwrap().port(),
     );
     let syslog = SyslogSettings { destination, facility: 16, tag: "gunicorn.shop.access".into() };
-    let settings = AccessSettings { format: "%(r)s".into(), target: None, syslog: Some(syslog) };
+    let settings = AccessSettings {
+        layout: Layout::Text("%(r)s".into()),
+        target: None,
+        syslog: Some(syslog),
+        skip: Vec::new(),
+        sample: 1,
+    };
     let log = AccessLog::open(&settings).unwrap();
     log.record(&record("/a"));
     assert!(!log.pending());

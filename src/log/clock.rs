@@ -59,6 +59,21 @@ impl Zone {
     }
 }
 
+/// `2026-11-20T02:48:11.250Z`, in UTC (RFC 3339).
+pub fn push_rfc3339(out: &mut Vec<u8>, unix_ms: u64) {
+    let second = i64::try_from(unix_ms / 1_000).unwrap_or(i64::MAX);
+    let (moment, _) = Zone(TimeZone::UTC).at(second);
+    push_number(out, moment.year().into(), 4);
+    let parts = [(b'-', moment.month()), (b'-', moment.day()), (b'T', moment.hour())];
+    for (before, number) in parts.into_iter().chain([(b':', moment.minute()), (b':', moment.second())]) {
+        out.push(before);
+        push_number(out, number.into(), 2);
+    }
+    out.push(b'.');
+    push_decimal(out, unix_ms % 1_000, 3);
+    out.push(b'Z');
+}
+
 fn push_time(out: &mut Vec<u8>, moment: &jiff::civil::DateTime, offset: i32) {
     for (number, then) in [(moment.hour(), b':'), (moment.minute(), b':'), (moment.second(), b' ')] {
         push_number(out, number.into(), 2);
@@ -108,6 +123,19 @@ mod tests {
             Zone::named(zone).push_iso(&mut b, unix);
             assert_eq!(String::from_utf8(a).unwrap(), common);
             assert_eq!(String::from_utf8(b).unwrap(), iso);
+        }
+    }
+
+    #[test]
+    fn moments_for_machines_are_in_utc() {
+        for (unix_ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_795_142_891_007, "2026-11-20T02:48:11.007Z"),
+            (u64::MAX, "1970-01-01T00:00:00.615Z"),
+        ] {
+            let mut out = Vec::new();
+            push_rfc3339(&mut out, unix_ms);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
 

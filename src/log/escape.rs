@@ -80,7 +80,7 @@ fn first_char(bytes: &[u8]) -> Option<char> {
 }
 
 /// Whether a character acts on a terminal or on the order of the text around it.
-fn is_deceptive(char: char) -> bool {
+pub fn is_deceptive(char: char) -> bool {
     char.is_control()
         || matches!(char,
             '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

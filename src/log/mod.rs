@@ -10,14 +10,18 @@
 //! 3. No thread is started, and no lock is held while a system call or a fork runs.
 
 pub mod access;
+pub mod access_filter;
 pub mod access_format;
+pub mod access_json;
 mod access_line;
 pub mod access_record;
 mod clock;
 pub mod error_log;
 mod escape;
+pub mod json;
 mod level;
 mod output;
+mod percent;
 pub mod sink;
 pub mod syslog;
 
@@ -25,11 +29,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-pub use access::{AccessLog, AccessSettings};
+pub use access::{AccessLog, AccessSettings, Layout};
 pub use access_format::{AccessFormat, FormatError, Needs};
-pub use access_record::{AccessRecord, Fields, NoFields};
+pub use access_json::Names;
+pub use access_record::{AccessRecord, Fields, NoFields, Phases};
 pub use error_log::{ErrorLog, Owner, Tally, dropped, init, level, plain, prepare, reopen, set_level};
 pub use escape::escape;
+pub use json::JsonWriter;
 pub use level::{Level, UnknownLevel};
 pub use sink::Sink;
 pub use syslog::{Syslog, SyslogSettings};

@@ -1,7 +1,7 @@
-//! How does a forked child become a worker?
+//! How does a forked child become a worker, or the status process?
 //!
-//! Between the fork and the worker's own life: everything of the master is closed, privileges
-//! are dropped, the tie to the master is made. Must not know what a worker does.
+//! Between the fork and the child's own life: everything of the master is closed, privileges
+//! are dropped, the tie to the master is made. Must not know what a child does.
 //!
 //! Invariants:
 //! 1. The child never returns into the master's stack: it ends here, whatever happens.
@@ -18,51 +18,61 @@ use nix::unistd::{Pid, getpid, getppid};
 
 use super::settings::{MasterSettings, exit};
 use crate::door::{Runtime, WorkerMoment};
-use crate::metrics::seat::Seat;
 use crate::system::signals::{Held, Signals};
 use crate::system::{proctitle, raw, user};
 
-/// Lives a worker's life, then ends the process.
-pub fn live(
-    runtime: &dyn Runtime,
-    settings: &MasterSettings,
-    slot: usize,
-    held: Held,
-    seat: impl FnOnce() -> io::Result<Seat>,
-) -> ! {
-    // A panic must not unwind into the master's frames, which believe to be the master.
-    let life = catch_unwind(AssertUnwindSafe(|| {
-        runtime.after_fork_child();
-        let born = seat().map_err(failed("descriptors"));
-        let born = born.and_then(|seat| become_worker(settings, slot, held, seat.master).map(|()| seat));
-        let seat = match born {
-            Ok(seat) => seat,
-            Err(why) => {
-                tracing::error!(target: "rwsgi", "Worker failed to boot: {why}");
-                return exit::BOOT;
-            }
-        };
-        seat.row.enter(getpid().as_raw());
-        let code = (settings.worker.0)(seat);
-        tracing::info!(target: "rwsgi", "Worker exiting (pid: {})", getpid());
-        code
-    }));
-    raw::exit_now(life.unwrap_or(exit::BUG))
+/// What a child is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// Its name in process titles, as in "rwsgi: worker [NAME]".
+    pub name: &'static str,
+    /// The master it belongs to.
+    pub master: i32,
+    /// A worker's slot; `None`: it is not a worker.
+    pub slot: Option<usize>,
 }
 
-fn become_worker(settings: &MasterSettings, slot: usize, held: Held, master: i32) -> Result<(), String> {
+/// Lives the life of a `role`, then ends the process. `born` closes what is the master's and
+/// makes what the child is given.
+pub fn live<T>(
+    runtime: &dyn Runtime,
+    settings: &MasterSettings,
+    held: Held,
+    role: Role,
+    born: impl FnOnce() -> io::Result<T>,
+    life: impl FnOnce(T) -> i32,
+) -> ! {
+    // A panic must not unwind into the master's frames, which believe to be the master.
+    let code = catch_unwind(AssertUnwindSafe(|| {
+        runtime.after_fork_child();
+        let born = born().map_err(failed("descriptors"));
+        match born.and_then(|given| take_up(settings, held, role).map(|()| given)) {
+            Ok(given) => life(given),
+            Err(why) => {
+                let who = if role.slot.is_some() { "Worker" } else { "Status process" };
+                tracing::error!(target: "rwsgi", "{who} failed to boot: {why}");
+                exit::BOOT
+            }
+        }
+    }));
+    raw::exit_now(code.unwrap_or(exit::BUG))
+}
+
+fn take_up(settings: &MasterSettings, held: Held, role: Role) -> Result<(), String> {
     Signals::reset_in_child().map_err(failed("signals"))?;
-    proctitle::set_title(&format!("rwsgi: worker [{}]", settings.proc_name));
-    tracing::info!(target: "rwsgi", "Booting worker with pid: {}", getpid());
+    proctitle::set_title(&format!("rwsgi: {} [{}]", role.name, settings.proc_name));
+    if role.slot.is_some() {
+        tracing::info!(target: "rwsgi", "Booting worker with pid: {}", getpid());
+    }
     // A hook may start processes, which would be born deaf while signals are held.
     held.release_all().map_err(failed("signal mask"))?;
-    if let Some(hooks) = &settings.hooks {
+    if let (Some(slot), Some(hooks)) = (role.slot, &settings.hooks) {
         hooks.in_worker(WorkerMoment::Forked { slot }).map_err(|error| error.to_string())?;
     }
     user::drop_privileges(settings.user, settings.group, settings.initgroups)
         .map_err(failed("user and group"))?;
     set_pdeathsig(nix::sys::signal::Signal::SIGTERM).map_err(|error| failed("prctl")(error.into()))?;
-    if getppid() != Pid::from_raw(master) {
+    if getppid() != Pid::from_raw(role.master) {
         return Err("the master is gone".to_owned());
     }
     Ok(())

@@ -4,6 +4,7 @@
 //!
 //! Invariant: costs nothing while nobody wants to know.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::perform::Hands;
@@ -35,8 +36,8 @@ impl Gauges {
         };
         if self.next_look.is_none_or(|due| due <= now) {
             self.next_look = Some(now + EVERY);
-            let waiting = hands.era.listeners.iter().map(|bound| raw::accept_queue(&bound.listener));
-            (count.0)(waiting.map(u64::from).sum());
+            let waiting = hands.era.listeners.iter().map(|bound| raw::accept_queue(bound.listener.as_fd()));
+            (count.0)(waiting.flatten().map(|(waiting, _)| u64::from(waiting)).sum());
         }
     }
 

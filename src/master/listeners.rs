@@ -85,14 +85,34 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// Opens what `settings` asks for. What `current` already has is taken over as it is; sockets
-/// that were passed in replace the binds altogether, now and at every reload.
-pub fn open(settings: &MasterSettings, current: &[Arc<Bound>]) -> Result<Listeners, BindError> {
-    if !current.is_empty() && current.iter().all(|bound| bound.bind.is_none()) {
-        return Ok(current.to_vec());
+/// Opens what `settings` asks for, for the workers and for the status process. What `current`
+/// already has is taken over as it is; sockets that were passed in replace the workers' binds
+/// altogether, now and at every reload.
+pub fn open_all(
+    settings: &MasterSettings,
+    current: (&[Arc<Bound>], &[Arc<Bound>]),
+) -> Result<(Listeners, Listeners), BindError> {
+    let opened = match is_passed(current.0) {
+        true => current.0.to_vec(),
+        false => open(&settings.binds, settings, current.0)?,
+    };
+    match open(&settings.status_binds, settings, current.1) {
+        Ok(status) => Ok((opened, status)),
+        Err(error) => {
+            close_gone(&opened, current.0, Files::Remove);
+            Err(error)
+        }
     }
+}
+
+/// Whether these were passed in, all of them.
+fn is_passed(listeners: &[Arc<Bound>]) -> bool {
+    !listeners.is_empty() && listeners.iter().all(|bound| bound.bind.is_none())
+}
+
+fn open(binds: &[Bind], settings: &MasterSettings, current: &[Arc<Bound>]) -> Result<Listeners, BindError> {
     let mut opened: Listeners = Vec::new();
-    for bind in &settings.binds {
+    for bind in binds {
         match current.iter().find(|bound| bound.bind.as_ref() == Some(bind)) {
             Some(bound) => opened.push(Arc::clone(bound)),
             None => match bind_one(bind, settings) {
@@ -141,22 +161,32 @@ pub fn adopt_foreign(fds: Vec<OwnedFd>) -> Result<Listeners, BindError> {
 /// Takes over the sockets an older master bound, and opens what `settings` asks for beyond
 /// them. What is no longer asked for closes here, and with the older master for good.
 pub fn adopt_own(fds: Vec<OwnedFd>, settings: &MasterSettings) -> Result<Listeners, BindError> {
+    let adopted = adopt_bound(fds, &settings.binds)?;
+    // Numbers of descriptors mean nothing any more after an exec: take all, as they are.
+    let numbered = settings.binds.iter().any(|bind| matches!(bind, Bind::Fd(_)));
+    if numbered || is_passed(&adopted) { Ok(adopted) } else { open(&settings.binds, settings, &adopted) }
+}
+
+/// The same for the sockets of its status process.
+pub fn adopt_status(fds: Vec<OwnedFd>, settings: &MasterSettings) -> Result<Listeners, BindError> {
+    open(&settings.status_binds, settings, &adopt_bound(fds, &settings.status_binds)?)
+}
+
+fn adopt_bound(fds: Vec<OwnedFd>, binds: &[Bind]) -> Result<Listeners, BindError> {
     let mut adopted: Listeners = Vec::new();
     for fd in fds {
         let held = is_held(&fd);
         let listener = if held { adopt_held(fd) } else { adopt_one(fd, None) };
         let listener = listener.map_err(|error| BindError::new("inherited socket", error))?;
         let address = listener.address();
-        let bind = settings.binds.iter().find(|bound| means(bound, address)).cloned();
+        let bind = binds.iter().find(|bound| means(bound, address)).cloned();
         let file = match address {
             Address::Unix(path) => identity(path),
             _ => None,
         };
         adopted.push(Arc::new(Bound { bind, listener, file, held }));
     }
-    // Numbers of descriptors mean nothing any more after an exec: take all, as they are.
-    let numbered = settings.binds.iter().any(|bind| matches!(bind, Bind::Fd(_)));
-    if numbered { Ok(adopted) } else { open(settings, &adopted) }
+    Ok(adopted)
 }
 
 fn adopt_passed(fd: OwnedFd) -> Result<Listener, BindError> {

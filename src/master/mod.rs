@@ -11,6 +11,7 @@
 //! 3. What an action reports is handed to the plan before anything else is.
 
 mod child;
+mod fork;
 mod gauges;
 mod listeners;
 mod perform;
@@ -31,6 +32,7 @@ pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
 
 use crate::door::{MasterMoment, Runtime};
+use crate::metrics::ledger::Ledger;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
 use crate::system::daemon::{self, Streams};
@@ -103,13 +105,15 @@ fn start<'a>(
     let (lifeline, hold) = Lifeline::new().map_err(|error| format!("pipe: {error}"))?;
     let parent = inherited.as_ref().map(|from| from.parent);
     let wanted = settings.workers;
-    let era = Era { generation: 1, settings: Rc::new(settings), listeners: Vec::new() };
+    let era = Era { generation: 1, settings: Rc::new(settings), listeners: Vec::new(), status: Vec::new() };
     let mut hands = Hands {
         runtime,
         reload,
         era,
         candidate: None,
         rows: Vec::new(),
+        ledger: Ledger::new(Moment::now(), clock::unix_ms()).map_err(|error| format!("mmap: {error}"))?,
+        aide: None,
         bells: Vec::new(),
         lifeline,
         hold: Some(hold),
@@ -169,24 +173,25 @@ fn listen(hands: &mut Hands<'_>, inherited: Option<upgrade::Inheritance>) -> Res
             false => listeners::adopt_own(from.sockets, &hands.era.settings),
         };
         hands.era.listeners = adopted.map_err(|error| error.to_string())?;
+        let status = listeners::adopt_status(from.status, &hands.era.settings);
+        hands.era.status = status.map_err(|error| error.to_string())?;
         return Ok(());
     }
     let passed = systemd::take_listen_fds().map_err(|error| format!("LISTEN_FDS: {error}"))?;
     if !passed.is_empty() {
         hands.foreign_sockets = true;
         hands.era.listeners = listeners::adopt_foreign(passed).map_err(|error| error.to_string())?;
-        return Ok(());
     }
-    hands.era.listeners = bind_patiently(hands)?;
+    (hands.era.listeners, hands.era.status) = bind_patiently(hands)?;
     Ok(())
 }
 
 /// A predecessor may need a moment to let go of its address.
-fn bind_patiently(hands: &Hands<'_>) -> Result<Listeners, String> {
+fn bind_patiently(hands: &Hands<'_>) -> Result<(Listeners, Listeners), String> {
     let mut tries = BIND_TRIES;
     loop {
         tries -= 1;
-        match listeners::open(&hands.era.settings, &[]) {
+        match listeners::open_all(&hands.era.settings, (&hands.era.listeners, &[])) {
             Ok(opened) => return Ok(opened),
             Err(error) if error.is_passing() && tries > 0 => {
                 tracing::error!(target: "rwsgi", "{error}");
@@ -258,6 +263,7 @@ fn feed(hands: &mut Hands<'_>, plan: &mut Plan, now: Moment, event: Event) {
     let mut events = VecDeque::from([event]);
     while let Some(event) = events.pop_front() {
         let actions = plan.step(now, event);
+        hands.aide = plan.aide_pid();
         // Before the forks that follow from it; a reload's number comes with its settings.
         if plan.wanted() != hands.wanted && !actions.contains(&Action::Adopt) {
             hands.count_workers(plan.wanted());
@@ -265,6 +271,8 @@ fn feed(hands: &mut Hands<'_>, plan: &mut Plan, now: Moment, event: Event) {
         for action in actions {
             events.extend(hands.perform(action));
         }
+        let (generation, wanted) = plan.in_force();
+        hands.ledger.set_generation(generation, wanted);
         hands.follows = plan.has_parent();
         hands.followed = plan.upgrade_pid().is_some();
         if hands.broken && !plan.is_stopping() {

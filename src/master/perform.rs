@@ -1,13 +1,12 @@
 //! How are the plan's decisions carried out?
 //!
-//! The only place that forks, kills and executes. Must not decide anything: each action is
-//! done, and what came of it goes back to the plan as an event.
+//! The only place that kills and executes; `fork` forks for it. Must not decide anything: each
+//! action is done, and what came of it goes back to the plan as an event.
 //!
 //! Invariants:
-//! 1. Every fork is bracketed by the interpreter's own hooks and happens with signals held.
-//! 2. Listeners, settings and worker life of a generation stay together ([`Era`]): a worker is
+//! 1. Listeners, settings and worker life of a generation stay together ([`Era`]): a worker is
 //!    never born half old, half new.
-//! 3. Nothing here has an effect when dropped: children drop all of it.
+//! 2. Nothing here has an effect when dropped: children drop all of it.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -16,19 +15,17 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 
 use super::Reload;
-use super::child;
 use super::listeners::{self, Files, Listeners};
 use super::pidfile::{self, Pidfile};
 use super::plan::{Action, Event, Level, Note};
 use super::settings::MasterSettings;
 use super::upgrade;
-use crate::door::{HookRaised, Hooks, MasterMoment, Runtime};
+use crate::door::{HookRaised, MasterMoment, Runtime};
+use crate::metrics::ledger::Ledger;
 use crate::metrics::scoreboard::Row;
-use crate::metrics::seat::{Bell, Lifeline, Seat};
-use crate::system::clock::Moment;
+use crate::metrics::seat::Lifeline;
 use crate::system::proctitle;
-use crate::system::raw::{self, Forked};
-use crate::system::signals::{Held, Signal, Signals};
+use crate::system::signals::{Signal, Signals};
 use crate::system::systemd::{Notifier, Report};
 
 /// The settings and sockets of one generation.
@@ -40,6 +37,8 @@ pub struct Era {
     pub settings: Rc<MasterSettings>,
     /// Its listeners.
     pub listeners: Listeners,
+    /// Where its status process answers.
+    pub status: Listeners,
 }
 
 /// Everything the master holds on to.
@@ -54,6 +53,10 @@ pub struct Hands<'a> {
     pub candidate: Option<Era>,
     /// The scoreboard, by slot.
     pub rows: Vec<Row>,
+    /// The master's own page.
+    pub ledger: Ledger,
+    /// The status process, while it runs.
+    pub aide: Option<i32>,
     /// Boot pipes, with their slots.
     pub bells: Vec<(usize, OwnedFd)>,
     /// What children watch.
@@ -87,10 +90,18 @@ impl Hands<'_> {
             Action::Spawn { slot, generation } => return Some(self.spawn(slot, generation)),
             Action::Load { generation } => return Some(self.load(generation)),
             Action::Reexec => return Some(self.reexec()),
+            Action::SpawnStatus => return Some(self.spawn_status()),
+            Action::Vacate { slot, end } => {
+                self.ledger.count_end(end);
+                self.rows.get(slot).inspect(|row| row.vacate());
+            }
             Action::Signal { pid, signal } => send(pid, signal),
             Action::Reopen => (self.era.settings.reopen_logs.0)(),
             Action::Adopt => self.adopt(),
-            Action::Discard => self.discard(),
+            Action::Discard => {
+                self.ledger.count_reload(false);
+                self.discard();
+            }
             Action::Promote => self.promote(),
             Action::CloseListeners => self.close_listeners(),
             Action::Notify(report) => self.notify(&report),
@@ -98,7 +109,10 @@ impl Hands<'_> {
                 self.raise_deadline(slot, pid, thread, sequence, age);
             }
             Action::Log(note) => log(&note),
-            Action::Exit(code) => self.exit = Some(code),
+            Action::Exit(code) => {
+                listeners::close_gone(&self.era.status, &[], self.status_files());
+                self.exit = Some(code);
+            }
         }
         None
     }
@@ -147,86 +161,35 @@ impl Hands<'_> {
         }
     }
 
-    fn fork_worker(&mut self, slot: usize, era: Era) -> std::io::Result<i32> {
-        let row = self.seat_row(slot, era.settings.threads)?;
-        row.occupy(era.generation, era.settings.threads, Moment::now());
-        let (hear, bell) = Bell::new()?;
-        let master = nix::unistd::getpid().as_raw();
-        let held = Held::all()?;
-        self.runtime.before_fork();
-        match raw::fork() {
-            Ok(Forked::Child) => {
-                let runtime = self.runtime;
-                let settings = Rc::clone(&era.settings);
-                let seat = move || {
-                    let generation = era.generation;
-                    let listeners = own_listeners(&era)?;
-                    // A handle left open would keep the sockets listening in a worker that
-                    // drains, and swallow connections nobody serves.
-                    drop(era);
-                    self.let_go();
-                    let lifeline = self.lifeline.duplicate()?;
-                    Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
-                };
-                child::live(runtime, &settings, slot, held, seat)
-            }
-            Ok(Forked::Parent(pid)) => {
-                self.runtime.after_fork_parent();
-                self.bells.retain(|(other, _)| *other != slot);
-                self.bells.push((slot, hear));
-                Ok(pid)
-            }
-            Err(error) => {
-                self.runtime.after_fork_parent();
-                row.vacate();
-                Err(error)
-            }
+    fn spawn_status(&mut self) -> Event {
+        let forked = self.fork_status();
+        if let Err(error) = &forked {
+            tracing::error!(target: "rwsgi", "fork of the status process: {error}");
         }
-    }
-
-    /// The slot's row, made anew if it has too few lines.
-    fn seat_row(&mut self, slot: usize, threads: usize) -> std::io::Result<Row> {
-        while self.rows.len() <= slot {
-            self.rows.push(Row::new(threads)?);
-        }
-        let Some(row) = self.rows.get_mut(slot) else { return Row::new(threads) };
-        if row.threads() < threads.min(crate::metrics::scoreboard::MAX_THREADS) {
-            *row = Row::new(threads)?;
-        }
-        Ok(row.clone())
-    }
-
-    /// In a child: closes all that is the master's.
-    fn let_go(&mut self) {
-        self.signals = None;
-        self.hold = None;
-        self.bells.clear();
-        self.rows.clear();
-        self.era.listeners.clear();
-        self.candidate = None;
-        self.notifier = Notifier::default();
-        self.pidfile = None;
+        Event::StatusForked { pid: forked.ok() }
     }
 
     fn load(&mut self, generation: u32) -> Event {
         let loaded = (self.reload)().and_then(|settings| {
-            let listeners =
-                listeners::open(&settings, &self.era.listeners).map_err(|error| error.to_string())?;
+            let current = (&self.era.listeners[..], &self.era.status[..]);
+            let opened = listeners::open_all(&settings, current).map_err(|error| error.to_string())?;
             if let Some(hooks) = &settings.hooks
                 && let Err(error) = hooks.in_master(MasterMoment::Reloading)
             {
-                listeners::close_gone(&listeners, &self.era.listeners, Files::Remove);
+                listeners::close_gone(&opened.0, current.0, Files::Remove);
+                listeners::close_gone(&opened.1, current.1, Files::Remove);
                 return Err(error.to_string());
             }
-            Ok((settings, listeners))
+            Ok((settings, opened))
         });
         match loaded {
-            Ok((settings, listeners)) => {
+            Ok((settings, (listeners, status))) => {
                 let policy = settings.policy();
-                self.candidate = Some(Era { generation, settings: Rc::new(settings), listeners });
+                self.candidate = Some(Era { generation, settings: Rc::new(settings), listeners, status });
                 Event::Loaded(policy)
             }
             Err(why) => {
+                self.ledger.count_reload(false);
                 tracing::error!(target: "rwsgi", "Reload: {why}");
                 Event::Rejected
             }
@@ -236,10 +199,13 @@ impl Hands<'_> {
     fn adopt(&mut self) {
         let Some(era) = self.candidate.take() else { return };
         let before = std::mem::replace(&mut self.era, era);
+        self.ledger.count_reload(true);
         listeners::close_gone(&before.listeners, &self.era.listeners, self.files());
+        listeners::close_gone(&before.status, &self.era.status, self.status_files());
         (self.era.settings.in_force.0)();
         self.count_workers(self.era.settings.workers);
-        if listeners::show(&before.listeners) != listeners::show(&self.era.listeners) {
+        let shown = |era: &Era| (listeners::show(&era.listeners), listeners::show(&era.status));
+        if shown(&before) != shown(&self.era) {
             self.log_listening();
         }
         if before.settings.pidfile != self.era.settings.pidfile {
@@ -251,6 +217,7 @@ impl Hands<'_> {
     fn discard(&mut self) {
         if let Some(era) = self.candidate.take() {
             listeners::close_gone(&era.listeners, &self.era.listeners, Files::Remove);
+            listeners::close_gone(&era.status, &self.era.status, Files::Remove);
         }
     }
 
@@ -258,6 +225,9 @@ impl Hands<'_> {
     pub fn log_listening(&self) {
         let shown = listeners::show(&self.era.listeners);
         tracing::info!(target: "rwsgi", "Listening at: {shown} ({})", nix::unistd::getpid());
+        if !self.era.status.is_empty() {
+            tracing::info!(target: "rwsgi", "Status at: {}", listeners::show(&self.era.status));
+        }
     }
 
     /// Shows what this process is.
@@ -308,7 +278,7 @@ impl Hands<'_> {
         let settings = &self.era.settings;
         let hooks = settings.hooks.as_ref().filter(|hooks| hooks.has("pre_exec"));
         let launched = match hooks {
-            None => upgrade::launch(&settings.reexec, &self.era.listeners, self.foreign_sockets),
+            None => upgrade::launch(&settings.reexec, self.sockets(), self.foreign_sockets),
             Some(hooks) => self.reexec_with(&**hooks),
         };
         match launched {
@@ -320,25 +290,8 @@ impl Hands<'_> {
         }
     }
 
-    /// As [`upgrade::launch`], with a hook that is called in the child.
-    fn reexec_with(&self, hooks: &dyn Hooks) -> std::io::Result<i32> {
-        let settings = &self.era.settings;
-        let mut upgrade = upgrade::prepare(&settings.reexec, &self.era.listeners, self.foreign_sockets)?;
-        let held = Held::all()?;
-        self.runtime.before_fork();
-        match raw::fork() {
-            Ok(Forked::Child) => child::become_master(self.runtime, held, || {
-                hooks.in_master(MasterMoment::Executing).map_err(std::io::Error::other)?;
-                Err(upgrade.exec())
-            }),
-            forked => {
-                self.runtime.after_fork_parent();
-                match forked? {
-                    Forked::Parent(pid) => Ok(pid),
-                    Forked::Child => Ok(0),
-                }
-            }
-        }
+    pub(super) fn sockets(&self) -> upgrade::Sockets<'_> {
+        (&self.era.listeners, &self.era.status)
     }
 
     /// Whether the socket files go with the sockets.
@@ -346,8 +299,18 @@ impl Hands<'_> {
         if self.follows || self.followed || self.foreign_sockets { Files::Keep } else { Files::Remove }
     }
 
+    /// The same for the status process's, which are never a service manager's.
+    fn status_files(&self) -> Files {
+        if self.follows || self.followed { Files::Keep } else { Files::Remove }
+    }
+
     fn close_listeners(&mut self) {
+        self.ledger.stop();
         self.discard();
+        // Its handles would keep the sockets listening, and swallow connections nobody serves.
+        if let Some(aide) = self.aide {
+            send(aide, Signal::Usr2);
+        }
         // The files go first: who finds none is told at once, instead of waiting in a queue
         // that nobody empties.
         listeners::close_gone(&self.era.listeners, &[], self.files());
@@ -365,15 +328,12 @@ impl Hands<'_> {
         // The worker's watchdog logs it, with the stack that only it can see.
         tracing::debug!(target: "rwsgi", "Thread {thread} of worker (pid:{pid}) got no further for {age:?}");
         row.raise_deadline(thread, sequence);
+        self.ledger.count_overdue();
         send(pid, Signal::Urg);
     }
 }
 
-fn own_listeners(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
-    era.listeners.iter().map(|bound| bound.for_worker(era.settings.backlog)).collect()
-}
-
-fn send(pid: i32, signal: Signal) {
+pub(super) fn send(pid: i32, signal: Signal) {
     let number = nix::sys::signal::Signal::try_from(signal.number());
     if let Ok(number) = number
         && let Err(error) = nix::sys::signal::kill(Pid::from_raw(pid), number)

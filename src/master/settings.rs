@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::plan::Policy;
 use crate::door::Hooks;
-use crate::metrics::seat::Seat;
+use crate::metrics::seat::{Desk, Seat};
 
 /// Exit codes of the master and, where the same, of a worker that fails to boot.
 pub mod exit {
@@ -48,11 +48,19 @@ pub enum Bind {
 #[derive(Clone)]
 pub struct WorkerLife(pub Rc<dyn Fn(Seat) -> i32>);
 
+/// The status process's whole life, run once in the forked child; returns the exit code.
+#[derive(Clone)]
+pub struct StatusLife(pub Rc<dyn Fn(Desk) -> i32>);
+
 /// Everything the master needs.
 #[derive(Debug, Clone)]
 pub struct MasterSettings {
     /// What a worker of this configuration does.
     pub worker: WorkerLife,
+    /// What the status process of this configuration does.
+    pub status: StatusLife,
+    /// Where it answers; empty: there is none.
+    pub status_binds: Vec<Bind>,
     /// The operator's functions, if there are any.
     pub hooks: Option<Arc<dyn Hooks>>,
     /// Where to listen.
@@ -123,6 +131,7 @@ impl MasterSettings {
             max_worker_age: self.max_worker_age,
             max_worker_age_jitter: self.max_worker_age_jitter,
             max_worker_memory: self.max_worker_memory,
+            status: !self.status_binds.is_empty(),
         }
     }
 }
@@ -161,6 +170,12 @@ impl Default for Hook {
 impl std::fmt::Debug for WorkerLife {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("WorkerLife")
+    }
+}
+
+impl std::fmt::Debug for StatusLife {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("StatusLife")
     }
 }
 

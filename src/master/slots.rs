@@ -8,6 +8,7 @@
 //!    the scoreboard stays small.
 //! 2. Stages only move down the list of [`Stage`].
 
+use crate::metrics::ledger::End;
 use crate::system::clock::Moment;
 
 /// One worker process, or one about to be forked.
@@ -97,6 +98,26 @@ pub struct Overdue {
     pub progress: Moment,
     /// When its worker is given up.
     pub deadline: Moment,
+}
+
+impl Stage {
+    /// What a process that ends in this stage ended of.
+    pub fn end(self) -> End {
+        match self {
+            Stage::Booting { .. } => End::BootFailed,
+            Stage::Serving { .. } => End::Died,
+            Stage::Retiring { reason, .. } | Stage::Ending { reason } => match reason {
+                Reason::Stuck => End::Stuck,
+                Reason::BootTimeout => End::BootTimeout,
+                Reason::OldGeneration => End::Reload,
+                Reason::Memory => End::Memory,
+                Reason::Requests => End::Requests,
+                Reason::Age => End::Age,
+                Reason::Surplus => End::Surplus,
+                Reason::Stop => End::Stop,
+            },
+        }
+    }
 }
 
 impl Worker {

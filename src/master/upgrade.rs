@@ -22,10 +22,12 @@ use crate::system::{fds, raw};
 const PARENT: &str = "RWSGI_UPGRADE_PID";
 /// Descriptors of its listeners, separated by commas.
 const SOCKETS: &str = "RWSGI_UPGRADE_FD";
+/// How many of them, the last, are the status process's.
+const STATUS: &str = "RWSGI_UPGRADE_STATUS";
 /// Set when the sockets belong to a service manager, so that their files are not ours to remove.
 const FOREIGN: &str = "RWSGI_UPGRADE_FOREIGN";
 /// Meant for one process only: not passed on.
-const PERSONAL: [&str; 6] = [PARENT, SOCKETS, FOREIGN, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+const PERSONAL: [&str; 7] = [PARENT, SOCKETS, STATUS, FOREIGN, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// What an old master has left to this process.
 #[derive(Debug)]
@@ -34,7 +36,9 @@ pub struct Inheritance {
     pub parent: i32,
     /// Its listening sockets.
     pub sockets: Vec<OwnedFd>,
-    /// They belong to a service manager.
+    /// Those of its status process.
+    pub status: Vec<OwnedFd>,
+    /// The former belong to a service manager.
     pub foreign: bool,
 }
 
@@ -47,13 +51,16 @@ pub fn inherit() -> Option<Inheritance> {
     if nix::unistd::getppid().as_raw() != parent && !gone() {
         return None;
     }
-    let sockets: Vec<OwnedFd> = sockets
+    let mut sockets: Vec<OwnedFd> = sockets
         .split(',')
         .filter_map(|number| number.parse().ok())
         .map(raw::adopt_fd)
         .collect::<io::Result<_>>()
         .ok()?;
-    (!sockets.is_empty()).then_some(Inheritance { parent, sockets, foreign: env::var_os(FOREIGN).is_some() })
+    let count = env::var(STATUS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let status = sockets.split_off(sockets.len().saturating_sub(count));
+    let foreign = env::var_os(FOREIGN).is_some();
+    (!sockets.is_empty()).then_some(Inheritance { parent, sockets, status, foreign })
 }
 
 /// The new program, ready to be started.
@@ -70,16 +77,22 @@ impl Upgrade {
     }
 }
 
-/// Makes the new program ready. `foreign`: the sockets belong to a service manager.
-pub fn prepare(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::Result<Upgrade> {
+/// The sockets a new master takes over: the workers', and the status process's.
+pub type Sockets<'a> = (&'a [Arc<Bound>], &'a [Arc<Bound>]);
+
+/// Makes the new program ready. `foreign`: the workers' sockets belong to a service manager.
+pub fn prepare(reexec: &Reexec, sockets: Sockets<'_>, foreign: bool) -> io::Result<Upgrade> {
+    let (listeners, status) = sockets;
     let (program, arguments) = reexec.command.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let all = listeners.iter().chain(status);
     let handed: Vec<OwnedFd> =
-        listeners.iter().map(|bound| fds::inheritable(bound.listener.as_fd())).collect::<io::Result<_>>()?;
+        all.map(|bound| fds::inheritable(bound.listener.as_fd())).collect::<io::Result<_>>()?;
     let numbers: Vec<String> = handed.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&reexec.directory);
     command.env_clear().envs(passed_on(&reexec.environment));
     command.env(PARENT, std::process::id().to_string()).env(SOCKETS, numbers.join(","));
+    command.env(STATUS, status.len().to_string());
     if foreign {
         command.env(FOREIGN, "1");
     }
@@ -89,9 +102,9 @@ pub fn prepare(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::
 /// Starts the new program beside this one; returns its process id.
 ///
 /// No interpreter is told: between fork and exec the child runs none of our code.
-pub fn launch(reexec: &Reexec, listeners: &[Arc<Bound>], foreign: bool) -> io::Result<i32> {
+pub fn launch(reexec: &Reexec, sockets: Sockets<'_>, foreign: bool) -> io::Result<i32> {
     // Not waited for here: the master reaps all its children in one place.
-    let child = prepare(reexec, listeners, foreign)?.command.spawn()?;
+    let child = prepare(reexec, sockets, foreign)?.command.spawn()?;
     i32::try_from(child.id()).map_err(io::Error::other)
 }
 

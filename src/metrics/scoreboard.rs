@@ -8,6 +8,7 @@
 //! 2. Each thread line has one writer, its thread; only [`Row::raise_deadline`] is the master's.
 //! 3. The request line is read as a whole or not at all (a sequence lock, as in the kernel).
 //! 4. An idle worker writes nothing.
+//! 5. Counters outlive the worker that counted: the next one in the slot counts on.
 
 mod snapshot;
 #[cfg(test)]
@@ -16,12 +17,12 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::time::Duration;
 
-pub use snapshot::{Running, Snapshot, Totals};
-
+use super::counters::{self, bump};
+pub use super::counters::{Finished, Totals};
 use crate::system::clock::Moment;
 use crate::system::raw::{SharedWords, thread_id};
+pub use snapshot::{Running, Snapshot};
 
 /// Threads beyond this share no line of their own: a worker may not have more.
 pub const MAX_THREADS: usize = 64;
@@ -41,7 +42,10 @@ mod head {
     pub const CONNECTIONS: usize = 7;
     pub const ACCEPTED: usize = 8;
     pub const THREADS: usize = 9;
-    pub const WORDS: usize = 16;
+    pub const STAGES: usize = 16;
+    pub const LATE: usize = 24;
+    pub const REFUSED: usize = 32;
+    pub const WORDS: usize = REFUSED + super::REFUSALS;
 }
 
 /// Word offsets in a thread's line. What every request writes comes first.
@@ -56,19 +60,58 @@ mod line {
     pub const TID: usize = TEXT + super::LINE_WORDS;
     pub const IDENT: usize = TID + 1;
     pub const RAISED: usize = IDENT + 1;
-    pub const REQUESTS: usize = 24;
-    pub const STATUS: usize = 25;
-    pub const SENT: usize = 30;
-    pub const RECEIVED: usize = 31;
-    pub const LATENCY: usize = 32;
-    pub const WORDS: usize = LATENCY + super::LATENCY_BOUNDS_MS.len() + 3;
+    pub const COUNTERS: usize = 24;
+    pub const WORDS: usize = COUNTERS + crate::metrics::counters::WORDS;
 }
 
 /// The running request does not count towards any deadline (it took over the socket).
 const EXEMPT: u64 = 1;
 
-/// Upper bounds of the latency buckets; one more bucket holds the rest, and one word the sum.
-pub const LATENCY_BOUNDS_MS: [u64; 13] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+/// Kinds of refusal that are counted apart. Which number is which kind is the writer's affair.
+pub const REFUSALS: usize = 64;
+
+/// What an open connection that no thread has at hand waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Its next request.
+    Idle,
+    /// A whole head.
+    Head,
+    /// More of a body.
+    Body,
+    /// A thread that may enter the application.
+    Thread,
+    /// The client to take more of a reply.
+    Write,
+    /// The client to end its side.
+    Linger,
+}
+
+impl Waits {
+    /// All, in the order of [`Snapshot::waiting`].
+    pub const ALL: [Waits; 6] =
+        [Waits::Idle, Waits::Head, Waits::Body, Waits::Thread, Waits::Write, Waits::Linger];
+    /// Their names, in the same order.
+    pub const NAMES: [&str; 6] = ["idle", "head", "body", "queued", "write", "linger"];
+}
+
+/// Which of a worker's deadlines has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// No next request came: not a fault.
+    Idle,
+    /// A head.
+    Head,
+    /// A body.
+    Body,
+    /// A reply the client does not take.
+    Write,
+}
+
+impl Late {
+    /// Their names, in the order of [`Snapshot::late`].
+    pub const NAMES: [&str; 4] = ["idle", "head", "body", "write"];
+}
 
 /// What a worker is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -138,15 +181,32 @@ impl Row {
 
 /// The master's side, before a fork and while it watches.
 impl Row {
-    /// Makes the row ready for a new worker.
+    /// Makes the row ready for a new worker. Counters stay.
     pub fn occupy(&self, generation: u32, threads: usize, now: Moment) {
-        for word in self.words.iter() {
-            word.store(0, Ordering::Relaxed);
-        }
+        self.clear();
         self.head(head::GENERATION).store(u64::from(generation), Ordering::Relaxed);
         self.head(head::THREADS).store(threads.clamp(1, self.threads) as u64, Ordering::Relaxed);
         self.head(head::SPAWNED).store(now.0, Ordering::Relaxed);
         self.head(head::STATE).store(State::Booting.word(), Ordering::Release);
+    }
+
+    fn clear(&self) {
+        let head = self.words[..head::LATE].iter().enumerate().filter(|(word, _)| *word != head::ACCEPTED);
+        head.for_each(|(_, word)| word.store(0, Ordering::Relaxed));
+        for thread in 0..self.threads {
+            let words = &self.line(thread)[..line::COUNTERS];
+            words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+    }
+
+    /// A row for more threads, with the counters of this one. For a slot nobody sits in.
+    pub fn grown(&self, threads: usize) -> io::Result<Row> {
+        let grown = Row::new(threads.max(self.threads))?;
+        for (to, from) in grown.words.iter().zip(self.words.iter()) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        grown.clear();
+        Ok(grown)
     }
 
     /// How many threads the worker in it has.
@@ -154,9 +214,9 @@ impl Row {
         self.head(head::THREADS).load(Ordering::Relaxed) as usize
     }
 
-    /// Marks the row as nobody's.
+    /// Marks the row as nobody's. Counters stay.
     pub fn vacate(&self) {
-        self.head(head::PID).store(0, Ordering::Relaxed);
+        self.clear();
         self.head(head::STATE).store(State::Vacant.word(), Ordering::Release);
     }
 
@@ -176,30 +236,21 @@ impl Row {
             spawned: Moment(load(head::SPAWNED)),
             booted: Moment(load(head::BOOTED)),
             heartbeat: Moment(load(head::HEARTBEAT)),
+            threads: load(head::THREADS) as usize,
             connections: load(head::CONNECTIONS),
+            waiting: std::array::from_fn(|index| load(head::STAGES + index)),
             accepted: load(head::ACCEPTED),
+            late: std::array::from_fn(|index| load(head::LATE + index)),
+            refused: std::array::from_fn(|index| load(head::REFUSED + index)),
             totals: self.totals(),
             running: (0..self.threads).filter_map(|thread| self.running(thread)).collect(),
         }
     }
 
-    /// Sums of all threads since the worker was born.
+    /// Sums of all threads, of all workers that sat here.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for thread in 0..self.threads {
-            let words = self.line(thread);
-            let load = |word: usize| words[word].load(Ordering::Relaxed);
-            totals.requests += load(line::REQUESTS);
-            totals.sent += load(line::SENT);
-            totals.received += load(line::RECEIVED);
-            for (class, sum) in totals.by_class.iter_mut().enumerate() {
-                *sum += load(line::STATUS + class);
-            }
-            for (bucket, sum) in totals.latency.iter_mut().enumerate() {
-                *sum += load(line::LATENCY + bucket);
-            }
-            totals.latency_us += load(line::LATENCY + LATENCY_BOUNDS_MS.len() + 1);
-        }
+        (0..self.threads).for_each(|thread| totals.add(&self.line(thread)[line::COUNTERS..]));
         totals
     }
 
@@ -258,6 +309,22 @@ impl Row {
         self.head(head::CONNECTIONS).store(open as u64, Ordering::Relaxed);
     }
 
+    /// How many connections wait for this. One thread at a time writes it.
+    #[inline]
+    pub fn set_waiting(&self, waits: Waits, connections: u64) {
+        self.head(head::STAGES + waits as usize).store(connections, Ordering::Relaxed);
+    }
+
+    /// A deadline passed.
+    pub fn count_late(&self, late: Late) {
+        self.head(head::LATE + late as usize).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was refused for the reason of this number; those beyond [`REFUSALS`] share one.
+    pub fn count_refused(&self, kind: usize) {
+        self.head(head::REFUSED + kind.min(REFUSALS - 1)).fetch_add(1, Ordering::Relaxed);
+    }
+
     /// One more connection was accepted.
     pub fn count_accepted(&self) {
         self.head(head::ACCEPTED).fetch_add(1, Ordering::Relaxed);
@@ -308,27 +375,9 @@ impl Row {
 
     /// Counts a finished exchange.
     #[inline]
-    pub fn count(&self, thread: usize, status: u16, received: u64, sent: u64, took: Duration) {
-        let words = self.line(thread);
-        let class = usize::from(status / 100).clamp(1, 5) - 1;
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let bucket = LATENCY_BOUNDS_MS.iter().position(|bound| millis < *bound);
-        bump(&words[line::REQUESTS], 1);
-        bump(&words[line::STATUS + class], 1);
-        bump(&words[line::RECEIVED], received);
-        bump(&words[line::SENT], sent);
-        bump(&words[line::LATENCY + bucket.unwrap_or(LATENCY_BOUNDS_MS.len())], 1);
-        bump(
-            &words[line::LATENCY + LATENCY_BOUNDS_MS.len() + 1],
-            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        );
+    pub fn count(&self, thread: usize, finished: &Finished<'_>) {
+        counters::count(&self.line(thread)[line::COUNTERS..], finished);
     }
-}
-
-/// Adds in a word that only this thread writes: cheaper than an atomic addition.
-#[inline]
-fn bump(word: &AtomicU64, by: u64) {
-    word.store(word.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 
 #[inline]

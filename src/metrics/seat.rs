@@ -1,12 +1,13 @@
-//! What is a worker born with?
+//! What is a worker born with, and what the status process?
 //!
-//! Everything that crosses from the master to a new worker, and the two pipes between them.
+//! Everything that crosses from the master to a new child, and the two pipes between them.
 //! Must not know what either side does with it. There is no other protocol between processes
 //! but signals and exit codes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::ledger::Ledger;
 use super::scoreboard::Row;
 use crate::system::fds;
 use crate::system::listener::Listener;
@@ -24,6 +25,24 @@ pub struct Seat {
     pub row: Row,
     /// One way to the master: "I serve", "look at my row".
     pub bell: Bell,
+    /// The master's life.
+    pub lifeline: Lifeline,
+    /// The master's process id.
+    pub master: i32,
+}
+
+/// The status process's place: handed to it in the forked child, by value.
+#[derive(Debug)]
+pub struct Desk {
+    /// Where it answers.
+    pub listeners: Vec<Listener>,
+    /// The workers' sockets, whose queues it watches. Given up when the master says so: a handle
+    /// left open would keep them listening.
+    pub watched: Vec<Listener>,
+    /// The scoreboard.
+    pub rows: Vec<Row>,
+    /// The master's page.
+    pub ledger: Ledger,
     /// The master's life.
     pub lifeline: Lifeline,
     /// The master's process id.

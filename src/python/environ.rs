@@ -45,6 +45,9 @@ pub(super) struct Constants {
     proxy_protocol: Owned,
     proxy_addr: Owned,
     proxy_port: Owned,
+    request_id: Owned,
+    http_x_request_id: Owned,
+    queue_time: Owned,
     comma: Owned,
     semicolon: Owned,
     http_10: Owned,
@@ -86,6 +89,9 @@ impl Constants {
             proxy_protocol: interned(py, c"PROXY_PROTOCOL")?,
             proxy_addr: interned(py, c"PROXY_ADDR")?,
             proxy_port: interned(py, c"PROXY_PORT")?,
+            request_id: interned(py, c"rwsgi.request_id")?,
+            http_x_request_id: interned(py, c"HTTP_X_REQUEST_ID")?,
+            queue_time: interned(py, c"rwsgi.queue_time")?,
             comma: interned(py, c",")?,
             semicolon: interned(py, c"; ")?,
             http_10: interned(py, c"HTTP/1.0")?,
@@ -148,6 +154,7 @@ impl Environs {
         let method = constants.method(py, head.method.of(bytes))?;
         set(py, dict, &constants.request_method, &method)?;
         self.target(py, constants, exchange, dict)?;
+        marks(py, constants, exchange, dict)?;
         if !exchange.body.is_empty() || head.body == BodyLength::Chunked {
             body(py, constants, support, exchange, dict)?;
         }
@@ -325,6 +332,25 @@ fn balancer(
     if let Some(to) = proxied.destination {
         set(py, dict, &constants.proxy_addr, &latin1(py, to.ip().to_string().as_bytes())?)?;
         set(py, dict, &constants.proxy_port, &latin1(py, to.port().to_string().as_bytes())?)?;
+    }
+    Ok(())
+}
+
+/// What this server knows of the request beyond what its client said.
+fn marks(
+    py: Python<'_>,
+    constants: &Constants,
+    exchange: &Exchange<'_>,
+    dict: *mut ffi::PyObject,
+) -> PyResult<()> {
+    if !exchange.request_id.is_empty() {
+        let id = latin1(py, exchange.request_id.as_bytes())?;
+        set(py, dict, &constants.request_id, &id)?;
+        set(py, dict, &constants.http_x_request_id, &id)?;
+    }
+    if let Some(queued) = exchange.queued {
+        let seconds = pyo3::types::PyFloat::new(py, queued.as_secs_f64());
+        set(py, dict, &constants.queue_time, &Owned::of(seconds.as_any()))?;
     }
     Ok(())
 }

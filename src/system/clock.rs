@@ -1,10 +1,10 @@
 //! What time is it, for measuring?
 //!
-//! Must not know the wall clock: deadlines follow CLOCK_MONOTONIC, which every process of this
+//! The wall clock is for what is shown only: deadlines follow CLOCK_MONOTONIC, which every process of this
 //! machine reads alike, so that one process can judge the age of what another one wrote down.
 
 use std::ops::{Add, Sub};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::raw;
 
@@ -43,6 +43,17 @@ impl Sub<Moment> for Moment {
 /// Milliseconds on the monotonic clock.
 pub fn now_ms() -> u64 {
     raw::monotonic_ns() / 1_000_000
+}
+
+/// Milliseconds since the epoch, by the wall clock: for what is shown, never for deadlines.
+pub fn unix_ms() -> u64 {
+    unix_us() / 1_000
+}
+
+/// Microseconds since the epoch, by the wall clock.
+pub fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds on the monotonic clock.

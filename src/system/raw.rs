@@ -37,25 +37,6 @@ pub fn fork() -> io::Result<Forked> {
     }
 }
 
-/// How many connections wait to be accepted on a listening TCP socket (`tcpi_unacked`, which
-/// Linux fills in so for listeners); 0 for other sockets.
-pub fn accept_queue(socket: impl std::os::fd::AsFd) -> u32 {
-    // SAFETY: all zeros is a value of this struct of integers.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: pointer and length describe `info`; the kernel writes no more than that.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &mut length,
-        )
-    };
-    if result == 0 { info.tcpi_unacked } else { 0 }
-}
-
 /// Ends the process at once: no destructors, no exit handlers, no interpreter finalisation.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and has no preconditions.
@@ -169,6 +150,25 @@ pub fn epoll_del(epfd: &impl AsRawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::epoll_ctl(epfd.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), ptr::null_mut()) })
 }
 
+/// How many connections wait in the accept queue of a listening TCP socket, and how many may.
+/// For a listener the kernel reuses two fields of TCP_INFO (`tcp_get_info`, net/ipv4/tcp.c).
+pub fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    // SAFETY: all-zero is a valid tcp_info: plain numbers.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` is `length` bytes long and outlives the call; the kernel writes no more.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &mut length,
+        )
+    })?;
+    Ok((info.tcpi_unacked, info.tcpi_sacked))
+}
+
 /// Takes over descriptor number `fd`, which was inherited and belongs to nobody in this
 /// process: it comes back under another number, close-on-exec, and the old number is closed.
 /// Standard streams are refused.
@@ -267,6 +267,10 @@ pub(super) fn dispose(signal: i32, disposition: Disposition) -> io::Result<()> {
         Disposition::Default => libc::SIG_DFL,
         Disposition::Ignored => libc::SIG_IGN,
     };
+    // One at a time: handlers that interrupt each other pile up on the alternate stack, which a
+    // burst of different signals overflows where the processor's state is large.
+    // SAFETY: the mask is live and initialised.
+    unsafe { libc::sigfillset(&mut action.sa_mask) };
     // Restarting keeps the application's C libraries from seeing EINTR; poll and epoll_wait
     // are interrupted all the same.
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
@@ -289,6 +293,19 @@ mod tests {
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
         words[999].store(7, Ordering::Relaxed);
         assert_eq!(words[999].load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn a_queue_is_as_long_as_connections_wait() {
+        use std::net::{TcpListener, TcpStream};
+        use std::os::fd::AsFd;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _clients = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
+        let (waiting, limit) = accept_queue(listener.as_fd()).unwrap();
+        assert_eq!(waiting, 2);
+        assert!(limit >= 2);
+        assert!(accept_queue(std::os::unix::net::UnixDatagram::unbound().unwrap().as_fd()).is_err());
     }
 
     #[test]

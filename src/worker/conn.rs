@@ -9,6 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::body::BodyStore;
+use super::marks::Marks;
 use super::output::Output;
 use super::reply::Reply;
 use super::transport::Stream;
@@ -85,6 +86,8 @@ pub struct Conn {
     pub output: Output,
     /// The reply at hand.
     pub reply: Reply,
+    /// What is noted of the request at hand.
+    pub marks: Marks,
     /// Where it stands.
     pub stage: Stage,
     /// Its two ends.
@@ -123,7 +126,7 @@ pub struct Conn {
     pub armed: u64,
     /// When the current body began, for its least rate.
     pub body_began: u64,
-    /// When the current request was complete, in nanoseconds.
+    /// When the current request went to the application, in nanoseconds; 0: it did not.
     pub started: u64,
 }
 
@@ -145,6 +148,7 @@ impl Conn {
             body: BodyStore::Empty,
             output: Output::default(),
             reply: Reply::default(),
+            marks: Marks::default(),
             stage,
             endpoint,
             peer: peer.map(|peer| peer.ip().to_canonical()),

@@ -15,7 +15,7 @@ use crate::log::AccessLog;
 use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::Bell;
 use crate::metrics::statsd::Statsd;
-use crate::system::clock::now_ms;
+use crate::system::clock::{now_ms, now_ns};
 use crate::system::signals::{Signal, Signals};
 
 /// Shared by the threads of a worker.
@@ -43,6 +43,8 @@ pub struct Context {
     /// No further request is read from any connection after the one at hand.
     pub draining: AtomicBool,
     requests: AtomicU64,
+    /// Somebody wants to know how long the application took.
+    timed: bool,
 }
 
 impl Context {
@@ -60,7 +62,9 @@ impl Context {
         let draining = AtomicBool::new(false);
         let statsd = settings.statsd.as_ref().map(Statsd::open);
         let (complaints, requests) = (Complaints::default(), AtomicU64::new(0));
+        let timed = settings.slow_request.is_some() || access.as_ref().is_some_and(AccessLog::wants_phases);
         Context {
+            timed,
             settings,
             runtime,
             app,
@@ -79,6 +83,16 @@ impl Context {
     /// The application got on with the request of `thread`.
     pub fn progress(&self, thread: usize) {
         self.row.progress(thread, now_ms());
+    }
+
+    /// Nanoseconds on the monotonic clock, where phases are measured; else 0.
+    pub fn clock_ns(&self) -> u64 {
+        if self.timed { now_ns() } else { 0 }
+    }
+
+    /// Nanoseconds since `since`, where phases are measured; else 0.
+    pub fn spent_since(&self, since: u64) -> u64 {
+        self.clock_ns().saturating_sub(since)
     }
 
     /// Whether connections are to be closed after the response at hand: a drain has begun, or the

@@ -26,6 +26,7 @@ use slab::Slab;
 use super::conn::Conn;
 use super::context::Context;
 use super::listeners::{Listeners, Pause};
+use super::tally::Tally;
 use super::threads;
 use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
@@ -116,6 +117,7 @@ pub struct State {
     /// Connections whose requests wait for a thread that may enter the application.
     waiting: VecDeque<usize>,
     timers: Timers,
+    tally: Tally,
     /// Threads inside the application.
     inside: usize,
     leading: bool,
@@ -168,6 +170,7 @@ impl Crew {
             later: Vec::new(),
             waiting: VecDeque::new(),
             timers: Timers::default(),
+            tally: Tally::new(context.row.clone()),
             inside: 0,
             leading: false,
             idle: 0,
@@ -373,7 +376,9 @@ impl Crew {
         match conn.stream.register(&self.registry, Token(token)) {
             Ok(()) => Ok(token),
             Err(error) => {
-                self.state().slots.try_remove(token);
+                let mut state = self.state();
+                state.slots.try_remove(token);
+                self.context.row.set_connections(state.slots.len());
                 Err(error)
             }
         }
@@ -421,6 +426,7 @@ impl Crew {
         let ready = conn.wants_in && !conn.queued;
         conn.queued |= ready;
         let sooner = state.arm(token, &mut conn);
+        state.tally.put_away(&conn);
         if let Some(slot) = state.slots.get_mut(token) {
             *slot = Slot::Here(conn);
         }
@@ -518,7 +524,10 @@ impl State {
     fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {
         let slot = self.slots.get_mut(token)?;
         match std::mem::replace(slot, Slot::Out(Noted::default())) {
-            Slot::Here(conn) => Some(conn),
+            Slot::Here(conn) => {
+                self.tally.take_up(&conn);
+                Some(conn)
+            }
             out => {
                 *slot = out;
                 None

@@ -14,6 +14,7 @@ use super::hand::Hand;
 use super::refuse;
 use super::settings::WorkerSettings;
 use crate::http::connection::Phase;
+use crate::metrics::scoreboard::Late;
 
 /// A connection that was idle for so long is not in the middle of a burst of requests.
 const REST_MS: u64 = 500;
@@ -74,6 +75,14 @@ pub fn expire(hand: &mut Hand<'_>, conn: &mut Conn) {
     if conn.deadline == 0 || conn.deadline > hand.stamp.tick() {
         return;
     }
+    let late = match conn.waiting {
+        Waiting::Head => Some(Late::Head),
+        Waiting::Body => Some(Late::Body),
+        Waiting::Write => Some(Late::Write),
+        Waiting::Idle => Some(Late::Idle),
+        Waiting::Linger | Waiting::Nothing => None,
+    };
+    late.into_iter().for_each(|late| hand.context.row.count_late(late));
     match conn.waiting {
         Waiting::Head if conn.http.phase() == Phase::Head || matches!(conn.stage, Stage::Announcing) => {
             refuse::timed_out(hand, conn, "The request head did not arrive in time");

@@ -20,6 +20,7 @@ use super::conn::{After, Conn, Stage};
 use super::context::Context;
 use super::crew::Crew;
 use super::deadlines;
+use super::marks::IdMaker;
 use super::output::Flushed;
 use super::refuse;
 use super::stamp::Stamp;
@@ -45,6 +46,8 @@ pub struct Hand<'a> {
     pub stamp: Stamp,
     /// The buffer it lends to replies.
     pub spare: Vec<u8>,
+    /// Makes ids of requests.
+    pub ids: IdMaker,
     buffer: Vec<u8>,
 }
 
@@ -62,7 +65,8 @@ pub enum Turn {
 impl<'a> Hand<'a> {
     /// The tools of thread `index`.
     pub fn new(context: &'a Context, index: usize) -> Self {
-        Hand { context, index, stamp: Stamp::new(), spare: Vec::with_capacity(4096), buffer: vec![0; BUFFER] }
+        let (spare, buffer) = (Vec::with_capacity(4096), vec![0; BUFFER]);
+        Hand { context, index, stamp: Stamp::new(), spare, ids: IdMaker::new(index), buffer }
     }
 
     /// Takes the connection as far as it goes. True: it wants another turn.
@@ -189,6 +193,7 @@ impl<'a> Hand<'a> {
                     };
                     let Some(_permit) = crew.enter() else {
                         conn.head = bytes.to_vec();
+                        conn.marks.ready_ms = self.stamp.now_ms;
                         conn.stage = Stage::Ready;
                         return (used, Turn::Again);
                     };

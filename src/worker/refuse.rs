@@ -13,6 +13,7 @@ use crate::http::error::Refusal;
 
 /// Answers a peer that broke the protocol or asked for too much.
 pub fn peer(hand: &mut Hand<'_>, conn: &mut Conn, refusal: &Refusal) {
+    hand.context.row.count_refused(refusal.kind as usize);
     if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
         tracing::warn!("Invalid request from ip={}: {refusal}{}", conn.peer_name(), Also(suppressed));
     }
@@ -40,6 +41,7 @@ pub fn ended(hand: &mut Hand<'_>, conn: &mut Conn) -> Turn {
     match conn.http.end_of_input() {
         Ok(()) => conn.stage = Stage::Closed,
         Err(refusal) => {
+            hand.context.row.count_refused(refusal.kind as usize);
             tracing::debug!("Incomplete request from ip={}: {refusal}", conn.peer_name());
             with_page(hand, conn, refusal.status, &refusal.to_string());
         }

@@ -19,12 +19,15 @@ use super::transport::Stream;
 use crate::door::{Flow, Sink};
 use crate::http::response::{
     BodyFraming, CHUNK_END, Disposition, HeadError, LAST_CHUNK, RequestFacts, ResponseHead, dispose,
-    encode_chunk_start, encode_head, encode_interim,
+    encode_chunk_start, encode_head, encode_interim, insert_field,
 };
 use crate::system::fds;
 
 /// Names and values of response fields, kept for the access log.
 pub type KeptFields = Vec<(Box<[u8]>, Box<[u8]>)>;
+
+/// The field by which a client is told its request's id.
+pub const REQUEST_ID: &[u8] = b"X-Request-Id";
 
 /// One reply as far as it has come.
 #[derive(Debug, Default)]
@@ -93,6 +96,8 @@ pub struct ReplySink<'a> {
     pub reply: &'a mut Reply,
     /// What the request asked for.
     pub facts: RequestFacts,
+    /// The request's id, to be told to the client; empty: none.
+    pub request_id: &'a str,
     /// Whether the connection is to be closed whatever the client wishes.
     pub closing: bool,
     /// The worker's.
@@ -250,7 +255,12 @@ impl Sink for ReplySink<'_> {
         let made = dispose(&self.facts, head, length, closing);
         self.stamp.refresh();
         let server = &self.context.settings.server_header;
+        let start = self.output.buffer().len();
         encode_head(self.output.buffer(), self.facts.version, head, &made, self.stamp.date(), server);
+        let named = |(name, _): (&[u8], &[u8])| name.eq_ignore_ascii_case(REQUEST_ID);
+        if !self.request_id.is_empty() && !head.fields().any(named) {
+            insert_field(self.output.buffer(), start, REQUEST_ID, self.request_id.as_bytes());
+        }
         self.reply.status = head.status();
         if let BodyFraming::Length(length) = made.framing {
             self.reply.owed = length;

@@ -13,11 +13,11 @@ use super::conn::{After, Conn, Stage, Waiting};
 use super::hand::Hand;
 use super::output::Flushed;
 use super::refuse;
-use super::reply::{self, Ending, Reply, ReplySink};
+use super::reply::{self, Ending, REQUEST_ID, Reply, ReplySink};
 use super::trust;
 use crate::door::{Exchange, Resumed, Step};
 use crate::http::head::Head;
-use crate::http::response::RequestFacts;
+use crate::http::response::{RequestFacts, insert_field};
 use crate::system::clock::now_ns;
 
 impl Hand<'_> {
@@ -28,6 +28,7 @@ impl Hand<'_> {
         if let Err(refusal) = trust::decide(&self.context.settings, conn, bytes) {
             return refuse::peer(self, conn, &refusal);
         }
+        self.mark(conn, bytes);
         conn.output.lend(&mut self.spare);
         let closing = self.closing(conn);
         let head = conn.http.head();
@@ -44,6 +45,8 @@ impl Hand<'_> {
             bytes: source,
             endpoint: &conn.endpoint,
             body,
+            request_id: &conn.marks.id,
+            queued: conn.marks.queued,
             closing,
             number: conn.requests,
             thread: self.index,
@@ -53,6 +56,7 @@ impl Hand<'_> {
             output: &mut conn.output,
             reply: &mut conn.reply,
             facts: RequestFacts::of(head),
+            request_id: &conn.marks.id,
             closing,
             context: self.context,
             stamp: &mut self.stamp,
@@ -61,6 +65,7 @@ impl Hand<'_> {
         self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
         let step = self.context.app.call(&mut exchange, &mut sink);
         self.context.row.end(self.index);
+        conn.marks.app_ns = self.context.spent_since(conn.started);
         match step {
             Step::Done => {
                 let ending = sink.finish();
@@ -86,15 +91,18 @@ impl Hand<'_> {
             output: &mut conn.output,
             reply: &mut conn.reply,
             facts: RequestFacts::of(head),
+            request_id: &conn.marks.id,
             closing,
             context: self.context,
             stamp: &mut self.stamp,
             thread: self.index,
         };
+        let since = self.context.clock_ns();
         let line = request_line(head, head.source(&conn.head));
         self.context.row.begin(self.index, sink.stamp.now_ms, line);
         let resumed = parked.resume(self.index, &mut sink);
         self.context.row.end(self.index);
+        conn.marks.app_ns += self.context.spent_since(since);
         match resumed {
             Resumed::Parked => {
                 sink.park();
@@ -109,6 +117,18 @@ impl Hand<'_> {
                 let bytes = mem::take(&mut conn.head);
                 self.failed(conn, &bytes);
             }
+        }
+    }
+
+    /// Notes what is wanted of the request before the application sees it.
+    fn mark(&mut self, conn: &mut Conn, bytes: &[u8]) {
+        let head = conn.http.head();
+        let source = head.source(bytes);
+        if conn.trusted {
+            conn.marks.note_queue(head, source);
+        }
+        if self.context.settings.request_id {
+            conn.marks.identify(&mut self.ids, conn.trusted, head, source);
         }
     }
 
@@ -225,6 +245,8 @@ impl Hand<'_> {
     fn account(&mut self, conn: &mut Conn, bytes: &[u8]) {
         access::record(self.context, &mut self.stamp, self.index, conn, bytes);
         conn.reply = Reply::default();
+        conn.marks.clear();
+        conn.started = 0;
         conn.body = super::body::BodyStore::Empty;
         self.context.count_request();
     }
@@ -236,7 +258,11 @@ impl Hand<'_> {
         let server = &self.context.settings.server_header;
         let is_head = conn.http.head().is_head;
         let buffer = conn.output.buffer();
+        let start = buffer.len();
         crate::http::response::refusal(buffer, status, text, self.stamp.date(), server, is_head);
+        if !conn.marks.id.is_empty() {
+            insert_field(buffer, start, REQUEST_ID, conn.marks.id.as_bytes());
+        }
         conn.reply.status = status;
     }
 }

@@ -126,4 +126,8 @@ pub struct WorkerSettings {
     pub statsd: Option<StatsdSettings>,
     /// What is watched for changes, in development.
     pub reload: Option<Watch>,
+    /// Requests have ids, told to the application, the client and the log.
+    pub request_id: bool,
+    /// Requests that take longer are told to the error log, with where their time went.
+    pub slow_request: Option<Duration>,
 }

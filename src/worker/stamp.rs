@@ -51,9 +51,11 @@ impl Stamp {
         &self.date
     }
 
-    /// Seconds since the epoch, as of the last [`Stamp::refresh`].
-    pub fn unix(&self) -> u64 {
-        self.unix
+    /// The present in milliseconds since the epoch, as of the last reading of the clock after
+    /// [`Stamp::refresh`].
+    pub fn unix_ms(&self) -> u64 {
+        let left = self.until_ms.saturating_sub(self.now_ms).min(1_000);
+        self.unix * 1_000 + (1_000 - left)
     }
 }
 

@@ -31,7 +31,7 @@ use rwsgi_core::config::raw::Object;
 use rwsgi_core::config::sources::Variables;
 use rwsgi_core::config::types::GunicornModule;
 use rwsgi_core::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, Runtime, WrongHook};
-use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, WorkerLife};
+use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, StatusLife, WorkerLife};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
 use rwsgi_core::system::clock::{Moment, now_ms};
@@ -67,6 +67,8 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let optional = |key: &str| values.get(key).map(PathBuf::from);
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
     Ok(MasterSettings {
+        status: StatusLife(Rc::new(|desk| rwsgi_core::status::run(desk))),
+        status_binds: optional("status_bind").map(Bind::Unix).into_iter().collect(),
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
         hooks: None,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),

@@ -14,6 +14,7 @@
 //! 3. Every worker told to go has a deadline, and at the deadline it is killed.
 //! 4. A step leaves no deadline behind that lies in the past: the loop cannot spin.
 
+mod aide;
 mod notes;
 mod reload;
 #[cfg(test)]
@@ -26,12 +27,14 @@ mod watch;
 
 use std::time::Duration;
 
+use aide::Aide;
 pub use notes::{Ended, Level, Note};
 use reload::Reloading;
 use staffing::Vacancy;
 use stop::Stopping;
 
 use super::slots::{Reason, Slots, Stage};
+use crate::metrics::ledger::End;
 use crate::system::clock::Moment;
 use crate::system::signals::Signal;
 use crate::system::systemd::Report;
@@ -57,6 +60,8 @@ pub struct Policy {
     pub max_worker_age_jitter: Duration,
     /// Resident bytes from which a worker is replaced.
     pub max_worker_memory: u64,
+    /// A status process answers the operator.
+    pub status: bool,
 }
 
 /// Something that happened.
@@ -86,6 +91,8 @@ pub enum Event {
     Reexeced { pid: i32 },
     /// [`Action::Reexec`] did not.
     ReexecFailed,
+    /// [`Action::SpawnStatus`] worked, or (`None`) did not.
+    StatusForked { pid: Option<i32> },
     /// The old master, which started this one to follow it, is gone.
     ParentGone,
     /// Time has passed.
@@ -123,6 +130,10 @@ pub struct RunningRequest {
 pub enum Action {
     /// Fork a worker of this generation into this slot.
     Spawn { slot: usize, generation: u32 },
+    /// Fork the status process.
+    SpawnStatus,
+    /// Nobody sits in this slot any more.
+    Vacate { slot: usize, end: End },
     /// Send a signal.
     Signal { pid: i32, signal: Signal },
     /// Reopen the logs.
@@ -167,6 +178,7 @@ pub struct Plan {
     ever_booted: bool,
     announced: bool,
     upgrade: Option<i32>,
+    aide: Aide,
     /// The master that started this one is alive and has not let go.
     has_parent: bool,
     reopened: u32,
@@ -192,6 +204,7 @@ impl Plan {
             ever_booted: false,
             announced: false,
             upgrade: None,
+            aide: Aide::Absent,
             has_parent: false,
             reopened: 0,
             next_look: None,
@@ -230,6 +243,7 @@ impl Plan {
             Event::Observed(loads) => self.observed(now, &loads),
             Event::Reexeced { pid } => self.reexeced(pid),
             Event::ReexecFailed => self.log(Note::UpgradeFailed),
+            Event::StatusForked { pid } => self.aide_forked(now, pid),
             Event::ParentGone => self.promoted(),
         }
         self.settle(now);
@@ -247,6 +261,7 @@ impl Plan {
         }
         // A graceful_timeout of zero: who was told to go just now is already late.
         self.expire(now);
+        self.settle_aide(now);
         self.report(now);
     }
 
@@ -348,6 +363,7 @@ impl Plan {
             .chain(self.vacancies.iter().map(|vacancy| vacancy.due))
             .chain(self.next_look)
             .chain(stop)
+            .chain(self.aide_due())
             .chain(self.watchdog.map(|(_, due)| due))
             .filter(|due| *due > now)
             .min()
@@ -356,6 +372,11 @@ impl Plan {
     /// The workers.
     pub fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// The generation in force, and how many workers are wanted of it.
+    pub fn in_force(&self) -> (u32, usize) {
+        (self.stable, self.target)
     }
 
     /// The new master started by [`Action::Reexec`], while it lives.

@@ -88,6 +88,8 @@ pub enum Note {
     UpgradeEnded { pid: i32, ended: Ended },
     /// The old master is gone.
     Promoted,
+    /// The status process ended without being told to.
+    AideDied { pid: i32, ended: Ended },
     /// The end.
     ShuttingDown { code: i32 },
 }
@@ -107,7 +109,10 @@ impl Note {
             | Note::ReloadFailed { .. }
             | Note::BootFailed { .. }
             | Note::UpgradeFailed => Level::Error,
-            Note::SignalIgnored(..) | Note::BackingOff { .. } | Note::Outlived { .. } => Level::Warn,
+            Note::SignalIgnored(..)
+            | Note::BackingOff { .. }
+            | Note::Outlived { .. }
+            | Note::AideDied { .. } => Level::Warn,
             Note::ShuttingDown { code } if *code != 0 => Level::Error,
             _ => Level::Info,
         }
@@ -149,6 +154,7 @@ impl fmt::Display for Note {
                 write!(out, "Forked worker (pid:{pid}) into slot {slot}, generation {generation}")
             }
             Note::Wanted { before, now } => write!(out, "Number of workers changed from {before} to {now}"),
+            Note::AideDied { pid, ended } => write!(out, "Status process (pid:{pid}) {ended}"),
             Note::Foreign { pid } => write!(out, "Reaped foreign process (pid:{pid})"),
             Note::Retiring { pid, reason } => write!(out, "Retiring worker (pid:{pid}): {reason}"),
             Note::Replacing { pid, reason } => write!(out, "Replacing worker (pid:{pid}): {reason}"),

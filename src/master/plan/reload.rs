@@ -120,6 +120,7 @@ impl Plan {
         self.vacancies.clear();
         self.reloading = Reloading::Rolling;
         self.out.push(Action::Adopt);
+        self.renew_aide();
         self.log(Note::ReloadAdopted { generation });
         self.want(policy.workers);
         if again {

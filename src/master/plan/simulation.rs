@@ -54,6 +54,8 @@ struct World {
     sequence: u64,
     last_policy: Policy,
     listening: bool,
+    /// The status process, if it runs.
+    aide: Option<i32>,
 }
 
 fn policy(chance: &mut Chance) -> Policy {
@@ -68,6 +70,7 @@ fn policy(chance: &mut Chance) -> Policy {
         max_worker_age: seconds(100, chance),
         max_worker_age_jitter: seconds(20, chance),
         max_worker_memory: chance.below(2) * 1000,
+        status: chance.one_in(2),
     }
 }
 
@@ -88,6 +91,7 @@ impl World {
             sequence: 0,
             last_policy: policy,
             listening: true,
+            aide: None,
         }
     }
 
@@ -127,6 +131,16 @@ impl World {
                 };
                 self.processes.insert(self.next_pid, process);
                 self.queue.push(Event::Spawned { slot: *slot, pid: self.next_pid });
+            }
+            Action::SpawnStatus => {
+                assert_eq!(self.aide, None, "two status processes");
+                self.next_pid += 1;
+                self.aide = (!self.chance.one_in(10)).then_some(self.next_pid);
+                self.queue.push(Event::StatusForked { pid: self.aide });
+            }
+            Action::Signal { pid, signal: Signal::Term } if Some(*pid) == self.aide => {
+                self.queue.push(Event::Exited { pid: *pid, ended: Ended::Code(0) });
+                self.aide = None;
             }
             Action::Signal { pid, signal: Signal::Kill } => {
                 let killed = self.processes.remove(pid).map(|_| Ended::Signal(9));
@@ -185,6 +199,12 @@ impl World {
                 assert!(serving >= plan.target, "{serving} of {} serve after a retirement", plan.target);
             }
         }
+        let wanted = plan.policy.status && !(plan.stopping.is_some() && plan.upgrade.is_some());
+        if self.exited.is_none() && self.queue.is_empty() {
+            let waits = plan.aide_due().is_some_and(|due| due > self.now);
+            assert!(!wanted || self.aide.is_some() || waits, "nobody answers the operator");
+            assert_eq!(plan.aide_pid(), self.aide);
+        }
         if let Some(wake) = plan.wake_at(self.now) {
             assert!(wake > self.now, "a deadline in the past");
         }
@@ -214,6 +234,10 @@ impl World {
         let mut pids: Vec<i32> = self.processes.keys().copied().collect();
         pids.sort_unstable();
         match pids.get(self.chance.below(pids.len().max(1) as u64) as usize).copied() {
+            _ if self.chance.one_in(60) && self.aide.is_some() => {
+                let died = self.aide.take().map(|pid| Event::Exited { pid, ended: Ended::Signal(9) });
+                died.into_iter().for_each(|event| self.step(event));
+            }
             Some(pid) if !self.chance.one_in(8) => self.live(pid),
             _ => self.signal(),
         }
@@ -319,6 +343,7 @@ fn run(seed: u64, steps: usize) {
         assert!(world.exited.is_some(), "the stop never ended");
         assert!(world.processes.is_empty(), "processes left behind: {:?}", world.processes);
         assert!(!world.listening, "still listening");
+        assert_eq!(world.aide, None, "the status process was left behind");
     }));
     if let Err(panic) = outcome {
         for line in world.history.iter().rev().take(25).rev() {

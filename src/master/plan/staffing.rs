@@ -159,7 +159,11 @@ impl Plan {
             self.upgrade = None;
             return self.log(Note::UpgradeEnded { pid, ended });
         }
+        if self.aide_exited(now, pid, ended) {
+            return;
+        }
         let Some(worker) = self.slots.remove_pid(pid) else { return self.log(Note::Foreign { pid }) };
+        self.out.push(Action::Vacate { slot: worker.slot, end: worker.stage.end() });
         match worker.stage {
             Stage::Booting { .. } => {
                 self.log(Note::Died { pid, ended, booting: true });

@@ -30,6 +30,11 @@ pub(super) struct Stopping {
 }
 
 impl Stopping {
+    /// Whether the master has been told to end.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// When the master ends whether its workers are gone or not.
     pub(super) fn give_up_at(&self) -> Moment {
         self.deadline + UNKILLABLE
@@ -107,6 +112,7 @@ impl Plan {
         if !stopping.done && (self.slots.is_empty() || now >= stopping.give_up_at()) {
             stopping.done = true;
             let code = stopping.code;
+            self.renew_aide();
             self.log(Note::ShuttingDown { code });
             self.out.push(Action::Exit(code));
         }

@@ -16,6 +16,7 @@ fn policy(workers: usize) -> Policy {
         max_worker_age: Duration::ZERO,
         max_worker_age_jitter: Duration::ZERO,
         max_worker_memory: 0,
+        status: false,
     }
 }
 
@@ -50,7 +51,7 @@ impl Bench {
             self.forked += 1;
             all.extend(self.plan.step(self.now, Event::Spawned { slot, pid: self.forked }));
         }
-        all.retain(|action| !matches!(action, Action::Notify(Report::Status(_))));
+        all.retain(|action| !matches!(action, Action::Notify(Report::Status(_)) | Action::Vacate { .. }));
         all
     }
 
@@ -461,5 +462,81 @@ fn deaths_are_named_for_what_they_were() {
     ];
     for (ended, text) in cases {
         assert_eq!(Note::Died { pid: 7, ended, booting: false }.to_string(), text);
+    }
+}
+
+/// A plan whose status process is process 500.
+fn with_aide() -> Bench {
+    let mut bench = Bench::serving(Policy { status: true, ..policy(1) });
+    assert_eq!(bench.act(Event::StatusForked { pid: Some(500) }), []);
+    bench
+}
+
+#[test]
+fn the_status_process_follows_the_workers_and_is_replaced_when_it_dies() {
+    let mut plan = Plan::new(Policy { status: true, ..policy(1) }, 1);
+    let actions = plan.step(Moment(1_000), Event::Started);
+    let [workers, aide] = [spawn(0, 1), Action::SpawnStatus]
+        .map(|wanted| actions.iter().position(|action| *action == wanted).unwrap());
+    assert!(workers < aide);
+
+    let mut bench = with_aide();
+    bench.pass(10 * SECOND);
+    assert_eq!(bench.died(500, Ended::Signal(9)), [Action::SpawnStatus]);
+    assert_eq!(bench.act(Event::StatusForked { pid: None }), []);
+    // One that could not be forked, and one that dies at once, are not tried in a circle.
+    assert_eq!(bench.plan.wake_at(bench.now), Some(bench.now + SECOND));
+    assert_eq!(bench.pass(SECOND), [Action::SpawnStatus]);
+    bench.act(Event::StatusForked { pid: Some(501) });
+    assert_eq!(bench.died(501, Ended::Code(3)), []);
+    assert_eq!(bench.pass(SECOND), [Action::SpawnStatus]);
+}
+
+#[test]
+fn the_status_process_stays_to_the_end_of_a_stop() {
+    let mut bench = with_aide();
+    let actions = bench.act(Event::Signal(Signal::Term));
+    assert!(!actions.contains(&signal(500, Signal::Term)), "{actions:?}");
+    bench.pass(3 * SECOND);
+    assert_eq!(bench.died(500, Ended::Signal(9)), [Action::SpawnStatus]);
+    bench.act(Event::StatusForked { pid: Some(501) });
+    assert_eq!(bench.died(100, Ended::Code(0)), [signal(501, Signal::Term), Action::Exit(0)]);
+}
+
+#[test]
+fn the_status_process_lives_by_the_generation_in_force() {
+    let mut bench = with_aide();
+    bench.act(Event::Signal(Signal::Hup));
+    bench.act(Event::Loaded(Policy { status: true, ..policy(1) }));
+    let actions = bench.act(Event::Booted { slot: 1 });
+    assert_eq!(actions[..2], [Action::Adopt, signal(500, Signal::Term)]);
+    assert_eq!(bench.died(500, Ended::Code(0)), [Action::SpawnStatus]);
+    bench.act(Event::StatusForked { pid: Some(501) });
+    bench.died(100, Ended::Code(0));
+
+    bench.act(Event::Signal(Signal::Hup));
+    bench.act(Event::Loaded(policy(1)));
+    assert!(bench.act(Event::Booted { slot: 0 }).contains(&signal(501, Signal::Term)));
+    assert_eq!(bench.died(501, Ended::Code(0)), []);
+}
+
+#[test]
+fn a_followed_master_leaves_the_answering_to_its_successor() {
+    let mut bench = with_aide();
+    bench.act(Event::Signal(Signal::Usr2));
+    bench.act(Event::Reexeced { pid: 901 });
+    let actions = bench.act(Event::Signal(Signal::Term));
+    assert!(actions.contains(&signal(500, Signal::Term)), "{actions:?}");
+    assert_eq!(bench.died(500, Ended::Code(0)), []);
+}
+
+#[test]
+fn the_end_of_a_worker_is_accounted_for() {
+    let cases: [(Option<Signal>, End); 2] = [(None, End::Died), (Some(Signal::Term), End::Stop)];
+    for (told, end) in cases {
+        let mut bench = Bench::serving(policy(1));
+        told.into_iter().for_each(|told| drop(bench.feed(Event::Signal(told))));
+        let actions = bench.plan.step(bench.now, Event::Exited { pid: 100, ended: Ended::Code(0) });
+        assert!(actions.contains(&Action::Vacate { slot: 0, end }), "{actions:?}");
     }
 }

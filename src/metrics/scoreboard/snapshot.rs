@@ -2,11 +2,11 @@
 //!
 //! Plain copies, taken by whoever watches. Must not know where the words lie.
 
-use super::{LATENCY_BOUNDS_MS, State};
+use super::{Late, REFUSALS, State, Totals, Waits};
 use crate::system::clock::Moment;
 
 /// One row at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// What the worker is about.
     pub state: State,
@@ -22,31 +22,22 @@ pub struct Snapshot {
     pub booted: Moment,
     /// When its loop last went round.
     pub heartbeat: Moment,
+    /// Its threads, with the one that only keeps sockets going where it has several.
+    pub threads: usize,
     /// Connections open.
     pub connections: u64,
-    /// Connections accepted since it was born.
+    /// How many of them wait, by [`Waits::ALL`]; the others are with a thread.
+    pub waiting: [u64; Waits::ALL.len()],
+    /// Connections ever accepted in this slot.
     pub accepted: u64,
-    /// Sums of its threads.
+    /// Deadlines ever passed in this slot, by [`Late::NAMES`].
+    pub late: [u64; Late::NAMES.len()],
+    /// Requests ever refused in this slot, by the writer's numbers.
+    pub refused: [u64; REFUSALS],
+    /// Sums of its threads, and of the workers before it.
     pub totals: Totals,
     /// The requests inside the application.
     pub running: Vec<Running>,
-}
-
-/// Counters since a worker was born.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Exchanges finished.
-    pub requests: u64,
-    /// The same by status class: 1xx to 5xx.
-    pub by_class: [u64; 5],
-    /// Bytes of request bodies.
-    pub received: u64,
-    /// Bytes of response bodies.
-    pub sent: u64,
-    /// Exchanges by duration: under each of [`LATENCY_BOUNDS_MS`], and the rest.
-    pub latency: [u64; LATENCY_BOUNDS_MS.len() + 1],
-    /// Sum of the durations in microseconds.
-    pub latency_us: u64,
 }
 
 /// A request inside the application.

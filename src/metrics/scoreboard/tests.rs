@@ -2,6 +2,11 @@
 
 use super::*;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+fn finished(status: u16, received: u64, sent: u64) -> Finished<'static> {
+    Finished { method: b"GET", status, received, sent, took: Duration::from_millis(30), queued: None }
+}
 
 #[test]
 fn a_request_is_seen_while_it_runs() {
@@ -21,12 +26,11 @@ fn a_request_is_seen_while_it_runs() {
     assert_eq!((running.started, running.progress), (Moment(1_000), Moment(1_500)));
     assert_eq!(running.thread_id, thread_id());
     row.end(1);
-    row.count(1, 200, 5, 700, Duration::from_millis(30));
+    row.count(1, &finished(200, 5, 700));
     let seen = row.snapshot();
     assert!(seen.running.is_empty());
-    assert_eq!((seen.totals.requests, seen.totals.by_class), (1, [0, 1, 0, 0, 0]));
-    assert_eq!((seen.totals.received, seen.totals.sent, seen.totals.latency_us), (5, 700, 30_000));
-    assert_eq!(seen.totals.latency[5], 1);
+    assert_eq!((seen.totals.requests(), seen.totals.exchanges[2][0]), (1, 1));
+    assert_eq!((seen.totals.received, seen.totals.sent, seen.totals.latency.sum_us), (5, 700, 30_000));
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn odd_figures_do_no_harm() {
     let running = row.running(0).unwrap();
     assert_eq!(running.line, [b'x'; LINE_BYTES]);
     for status in [0, 99, 600, u16::MAX] {
-        row.count(0, status, u64::MAX, 0, Duration::MAX);
+        row.count(0, &finished(status, u64::MAX, 0));
     }
     row.begin(0, 1, b"");
     assert_eq!(row.running(0).unwrap().line, b"");
@@ -89,10 +93,35 @@ fn a_request_costs_little() {
         row.begin(0, round, line);
         row.progress(0, round);
         row.end(0);
-        row.count(0, 200, 0, 12, Duration::from_micros(80));
+        row.count(0, &finished(200, 0, 12));
     }
     let each = start.elapsed().as_nanos() / u128::from(rounds);
     // Generous: unoptimised builds and busy machines run this too.
     assert!(each < 2_000, "{each} ns");
-    assert_eq!(row.totals().requests, rounds);
+    assert_eq!(row.totals().requests(), rounds);
+}
+
+#[test]
+fn counters_outlive_workers_and_rows() {
+    let row = Row::new(2).unwrap();
+    row.occupy(1, 2, Moment(1));
+    row.enter(77);
+    row.count(1, &finished(200, 1, 2));
+    row.count_refused(3);
+    row.count_refused(10_000);
+    row.count_late(Late::Write);
+    row.count_accepted();
+    row.set_connections(4);
+    row.set_waiting(Waits::Linger, 2);
+    row.vacate();
+    let grown = row.grown(5).unwrap();
+    grown.occupy(2, 5, Moment(9));
+    for (row, state, threads) in [(&row, State::Vacant, 0), (&grown, State::Booting, 5)] {
+        let seen = row.snapshot();
+        assert_eq!((seen.state, seen.pid, seen.threads, seen.connections), (state, 0, threads, 0));
+        assert_eq!(seen.waiting, [0; 6]);
+        assert_eq!((seen.totals.requests(), seen.accepted), (1, 1));
+        assert_eq!((seen.refused[3], seen.refused[REFUSALS - 1], seen.late), (1, 1, [0, 0, 0, 1]));
+    }
+    assert_eq!(grown.threads(), 5);
 }
