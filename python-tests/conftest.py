@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support.conf import Configured  # noqa: E402
 from support.server import Servers, server_command  # noqa: E402
 
 
@@ -31,6 +32,12 @@ def serve(tmp_path):
         yield servers
     finally:
         servers.finish()
+
+
+@pytest.fixture
+def configured(serve, tmp_path):
+    """Servers run from a Python configuration file in a directory of the test's own."""
+    return Configured(serve, tmp_path)
 
 
 @pytest.fixture(scope="module")

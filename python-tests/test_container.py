@@ -70,17 +70,18 @@ for device in null urandom; do touch dev/$device; mount --bind /dev/$device dev/
 mount -t proc proc proc
 mount -o remount,bind,ro .
 shift
-exec chroot . /usr/bin/setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --bounding-set=-all -- "$@"
+exec /usr/sbin/chroot . /usr/bin/setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --bounding-set=-all -- "$@"
 """
 
 
 class Container:
     """A server behind `unshare`, which is not process 1 of it and passes no signal on."""
 
-    def __init__(self, root: Path, *arguments: str, **variables: str):
+    def __init__(self, root: Path, *arguments: str, **variables: str | None):
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", BUILD, "build", str(root),
                    "/srv/rwsgi", *arguments]
-        keep = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+        keep = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONDONTWRITEBYTECODE": "1"}
+        variables = {name: value for name, value in variables.items() if value is not None}
         self.server = Server(command, cwd=root, env={**keep, **variables})
 
     @property
@@ -135,7 +136,7 @@ def test_everything_by_environment(contain):
 
 
 def test_port_is_said_as_a_platform_says_it(contain):
-    container = contain(RWSGI_BIND="", PORT="0")
+    container = contain(RWSGI_BIND=None, PORT="0")
     assert re.search(r"http://0\.0\.0\.0:[1-9]", container.server.log.text)
 
 

@@ -28,14 +28,20 @@ use crate::config::types::GunicornModule;
 use crate::http::head::Head;
 use crate::http::response::{HeadError, ResponseHead};
 
-/// The interpreter as the processes see it: forking, loading, signals.
-pub trait Runtime: Send + Sync {
+/// The interpreter as a process that forks sees it.
+pub trait Forks: Send + Sync {
     /// Right before `fork`: PyOS_BeforeFork. The calling thread holds the interpreter.
     fn before_fork(&self);
     /// Right after `fork` in the parent, also when it failed: PyOS_AfterFork_Parent.
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
+    /// Runs `work` with the interpreter given back, so that the application's own threads run.
+    fn released(&self, work: &mut (dyn FnMut() + Send));
+}
+
+/// The interpreter as the configuration sees it.
+pub trait Configures: Send + Sync {
     /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
     fn set_env(&self, name: &str, value: Option<&str>);
     /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
@@ -54,12 +60,17 @@ pub trait Runtime: Send + Sync {
     fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError>;
     /// Runs a Python program as `python FILE ARGUMENTS` does; returns its exit code.
     fn run_script(&self, file: &str, arguments: &[String]) -> i32;
+    /// Has a Python logger write the error log from now on, and access lines; without one, lends
+    /// the server's own log to applications, at this level. An error is one line.
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
+}
+
+/// The interpreter as a worker sees it, and everybody together.
+pub trait Runtime: Forks + Configures {
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// The source files of the code that is loaded, and those that these names and patterns mean.
     fn sources(&self, extra: &[String]) -> Vec<PathBuf>;
-    /// Runs `work` with the interpreter given back, so that the application's own threads run.
-    fn released(&self, work: &mut (dyn FnMut() + Send));
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;
@@ -113,6 +124,17 @@ pub struct HookSpec {
     pub hooks: Vec<(&'static str, Raw)>,
     /// All settings, for `server.cfg`.
     pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
+}
+
+/// What a Python logger is made of.
+#[derive(Debug, Clone, Default)]
+pub struct LoggerSpec {
+    /// All settings.
+    pub settings: Vec<(&'static str, Raw)>,
+    /// Directories modules are looked for in first.
+    pub search: Vec<String>,
 }
 
 /// A hook that cannot be called as it is.

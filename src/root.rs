@@ -17,7 +17,7 @@ use crate::config::types::GunicornModule;
 use crate::config::{Config, ConfigError, Origin, exit};
 use crate::door::{Program, Runtime};
 use crate::master::{self, MasterSettings};
-use crate::wiring::{self, Started};
+use crate::wiring::{self, Started, Surroundings};
 
 /// The variable by which the launcher says where it is.
 const EXECUTABLE: &str = "RWSGI_EXECUTABLE";
@@ -129,21 +129,22 @@ fn start(config: Config, started: Started) -> i32 {
     if started.program.is_none() {
         started.runtime.provide_gunicorn(config.gunicorn_module);
     }
-    if let Err(error) = wiring::Surroundings::of(&config, &started).enter() {
+    let surroundings = Surroundings::of(&config, &started);
+    if let Err(error) = surroundings.enter() {
         complain(&format!("rwsgi: {error}"));
         return i32::from(exit::CONFIGURATION);
     }
     warn(&config);
-    if config.print_config || config.check_config {
-        return check(&config, &started);
-    }
-    let settings = match wiring::master(&config, &started) {
+    let settings = match wiring::master(&config, &started, surroundings) {
         Ok(settings) => settings,
         Err(error) => {
             tracing::error!("{error}");
             return i32::from(exit::CONFIGURATION);
         }
     };
+    if config.print_config || config.check_config {
+        return check(&config, &started);
+    }
     master::run(settings, &*started.runtime, &|| reload(&started))
 }
 
@@ -152,7 +153,8 @@ fn reload(started: &Started) -> Result<MasterSettings, String> {
     match load(started, Reading::Again) {
         Ok(Loaded::Run(config)) => {
             warn(&config);
-            wiring::master(&config, started)
+            let surroundings = Surroundings::of(&config, started);
+            wiring::master(&config, started, surroundings)
         }
         Ok(Loaded::Print { .. }) => Err("the configuration asks to print something".to_owned()),
         Err(error) => {

@@ -20,7 +20,7 @@ use crate::config::types::{
     WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, HookSpec, Hooks, Paste, Program, Runtime, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Paste, Program, Runtime, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -32,6 +32,9 @@ use crate::status;
 use crate::system::user;
 use crate::worker::settings::{Engine, Forwarding, Said, Watch};
 use crate::worker::{self, WorkerSettings};
+
+/// Loggers that write what we write.
+const DEFAULT_LOGGERS: [&str; 3] = ["gunicorn.glogging.Logger", "_rwsgi.logger.Logger", "simple"];
 
 /// What stays the same over reloads.
 pub struct Started {
@@ -47,13 +50,10 @@ pub struct Started {
 
 /// What the application's loader needs.
 pub fn app(config: &Config, started: &Started) -> AppSpec {
-    let directory = directory(config, started);
-    let mut search = config.pythonpath.clone();
-    search.push(directory.to_string_lossy().into_owned());
     AppSpec {
         target: config.wsgi_app.as_ref().map(ToString::to_string).unwrap_or_default(),
         loader: started.program.as_ref().map(|program| program.loader.clone()),
-        search,
+        search: search(config, started),
         paste: config.paste.as_ref().map(|paste| Paste {
             file: started.invocation.directory.join(paste).to_string_lossy().into_owned(),
             defaults: config.raw_paste_global_conf.clone(),
@@ -64,6 +64,12 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
         log_environ: Vec::new(),
         sendfile: config.sendfile,
     }
+}
+
+/// Where Python modules are looked for first.
+fn search(config: &Config, started: &Started) -> Vec<String> {
+    let directory = directory(config, started).to_string_lossy().into_owned();
+    config.pythonpath.iter().cloned().chain([directory]).collect()
 }
 
 /// What the error log needs.
@@ -94,15 +100,18 @@ fn target(target: &LogTarget) -> Option<log::Target> {
 }
 
 /// What the master needs; the error is a line for the operator.
-pub fn master(config: &Config, started: &Started) -> Result<MasterSettings, String> {
+pub fn master(
+    config: &Config,
+    started: &Started,
+    surroundings: Surroundings,
+) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
-    let surroundings = Surroundings::of(config, started);
     let (count_workers, count_backlog) = counts(config);
     let prepare = prepare_access_log(config, owner);
     prepare()?;
     let hooks = hooks(config, started)?;
     Ok(MasterSettings {
-        worker: WorkerLife(Rc::new(life(config, started, hooks.clone())?)),
+        worker: WorkerLife(Rc::new(life(config, started, surroundings.clone(), hooks.clone())?)),
         status: StatusLife(Rc::new(status_life(config, started))),
         status_binds: config.status_bind.iter().map(bind).collect(),
         hooks,
@@ -160,10 +169,10 @@ fn prepare_access_log(config: &Config, owner: Owner) -> impl Fn() -> Result<(), 
 fn life(
     config: &Config,
     started: &Started,
+    surroundings: Surroundings,
     hooks: Option<Arc<dyn Hooks>>,
 ) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
     let worker = WorkerSettings { hooks, ..worker(config, started)? };
-    let surroundings = Surroundings::of(config, started);
     let (most, jitter) = (config.max_requests, config.max_requests_jitter);
     let runtime = Arc::clone(&started.runtime);
     Ok(move |seat| {
@@ -194,11 +203,32 @@ fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, S
     if config.hooks.is_empty() {
         return Ok(None);
     }
-    let spec = HookSpec { hooks: config.hooks.clone(), settings: values(config) };
+    let spec =
+        HookSpec { hooks: config.hooks.clone(), settings: values(config), search: search(config, started) };
     match started.runtime.hooks(&spec) {
         Ok(hooks) => Ok(Some(hooks)),
         Err(WrongHook { name, problem }) if name.is_empty() => Err(problem),
         Err(WrongHook { name, problem }) => Err(format!("{name} ({}): {problem}", config.origin(&name))),
+    }
+}
+
+/// What a Python logger is made of, if the configuration asks for one.
+fn logger(config: &Config, started: &Started) -> Option<Arc<LoggerSpec>> {
+    let default = has_default_logger(config);
+    let configured = config.logconfig.is_some()
+        || config.logconfig_json.is_some()
+        || config.logconfig_dict != Raw::Nothing;
+    (!default || configured)
+        .then(|| Arc::new(LoggerSpec { settings: values(config), search: search(config, started) }))
+}
+
+/// Whether no class of the operator's logs.
+fn has_default_logger(config: &Config) -> bool {
+    match &config.logger_class {
+        Raw::Nothing => true,
+        Raw::Text(name) => DEFAULT_LOGGERS.contains(&name.as_str()),
+        Raw::Object(class) => DEFAULT_LOGGERS.contains(&class.shown()),
+        _ => false,
     }
 }
 
@@ -214,6 +244,7 @@ pub struct Surroundings {
     chosen: bool,
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
+    logger: Option<Arc<LoggerSpec>>,
     runtime: Arc<dyn Runtime>,
 }
 
@@ -225,6 +256,7 @@ impl Surroundings {
             chosen: config.chdir.is_some(),
             variables: config.raw_env.clone(),
             log: error_log(config, owner(config).unwrap_or_default()),
+            logger: logger(config, started),
             runtime: Arc::clone(&started.runtime),
         }
     }
@@ -240,7 +272,10 @@ impl Surroundings {
         for (name, value) in &self.variables {
             self.runtime.set_env(name, Some(value));
         }
-        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))
+        log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))?;
+        let level = self.log.level.name().to_ascii_lowercase();
+        let chosen = self.runtime.choose_logger(self.logger.as_ref(), &level);
+        chosen.map_err(|error| format!("the Python logger cannot be set up: {error}"))
     }
 }
 
@@ -335,7 +370,8 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
         hooks: None,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
-        access: access_log(config),
+        // A Python logger writes access lines, too.
+        access: access_log(config).filter(|_| logger(config, started).is_none()),
         statsd: statsd(config),
         reload: config.reload.then(|| watch(config, started)),
         request_id: config.request_id,

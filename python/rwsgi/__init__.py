@@ -11,10 +11,10 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 
-from rwsgi._core import __version__
-from rwsgi._core import main as _serve
+from rwsgi._core import __version__, provide_gunicorn, serve
+from rwsgi._core import main as _main
 
-__all__ = ["__version__", "main"]
+__all__ = ["__version__", "main", "provide_gunicorn", "serve"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,4 +30,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = os.path.join(sysconfig.get_path("scripts"), "rwsgi")
     if "RWSGI_EXECUTABLE" not in os.environ and os.access(command, os.X_OK):
         os.environ["RWSGI_EXECUTABLE"] = command
-    return _serve([os.fspath(argument) for argument in arguments])
+    return _main([os.fspath(argument) for argument in arguments])

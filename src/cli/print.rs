@@ -29,15 +29,17 @@ fn row(line: &Line, width: usize) -> String {
 }
 
 /// What `--check-config` says of a configuration whose application could be loaded: the settings
-/// somebody set that do not do quite what Gunicorn does.
+/// somebody set that do not do quite what Gunicorn does. After `--print-config`, as comments: what
+/// that prints is a configuration file.
 pub fn check_config(config: &Config) -> String {
-    let mut text = String::from("The configuration is right.\n");
+    let mark = if config.print_config { "# " } else { "" };
+    let mut text = format!("{mark}The configuration is right.\n");
     let said = config.rows().iter().filter(|line| line.origin != Origin::Default);
     for line in said {
         let row = line.setting.gunicorn.and_then(|name| compat::rows().get(name));
         if let Some(row) = row.filter(|row| row.status == Status::Differs) {
             text.push_str(&format!(
-                "{} ({}) differs from Gunicorn's: {}.\n",
+                "{mark}{} ({}) differs from Gunicorn's: {}.\n",
                 line.setting.name, line.origin, row.how
             ));
         }

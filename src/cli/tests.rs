@@ -331,4 +331,6 @@ fn checking_tells_what_differs() {
     assert!(text.starts_with("The configuration is right.\n"));
     assert!(text.contains("\ntimeout (command line, --timeout) differs from Gunicorn's: "), "{text}");
     assert!(!text.contains("backlog"));
+    let text = check_config(&args("--print-config --timeout 3 app"));
+    assert!(text.lines().all(|line| line.starts_with("# ")), "{text}");
 }

@@ -69,6 +69,10 @@ fn tcp(text: &str) -> Result<BindAddress, Problem> {
     if host.contains(|c: char| c.is_whitespace() || c.is_control() || "/@[]*?#".contains(c)) {
         return Err(Problem::new("not a host name or address", FORMS));
     }
+    // With the port it gets, `unix` would read as a path.
+    if host.eq_ignore_ascii_case("unix") {
+        return Err(Problem::new("the path of the socket is missing", FORMS));
+    }
     let host = if host.is_empty() { Ipv4Addr::UNSPECIFIED.to_string() } else { host.to_ascii_lowercase() };
     Ok(BindAddress::Tcp { host, port })
 }
@@ -105,6 +109,10 @@ impl fmt::Display for BindAddress {
         match self {
             BindAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             BindAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
+            // Two slashes at the beginning are taken off once.
+            BindAddress::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                write!(f, "unix://{}", path.display())
+            }
             BindAddress::Unix(path) => write!(f, "unix:{}", path.display()),
             BindAddress::Abstract(name) => write!(f, "unix:@{name}"),
             BindAddress::Fd(fd) => write!(f, "fd://{fd}"),

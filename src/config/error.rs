@@ -19,7 +19,7 @@ pub struct ConfigError {
     /// The value, as it would be written in TOML; `None`: the value is not the trouble.
     pub value: Option<Box<str>>,
     /// Where it was said.
-    pub origin: Origin,
+    pub origin: Box<Origin>,
     /// What is wrong, without a full stop.
     pub problem: Box<str>,
     /// What would be right.
@@ -37,7 +37,7 @@ impl ConfigError {
         Self {
             setting: None,
             value: None,
-            origin,
+            origin: Box::new(origin),
             problem,
             hint: None,
             traceback: None,
@@ -79,7 +79,7 @@ impl fmt::Display for ConfigError {
             (Some(setting), None) => f.write_str(setting)?,
             (None, _) => {}
         }
-        match (&self.setting, &self.origin) {
+        match (&self.setting, &*self.origin) {
             (Some(_), Origin::Default) => f.write_str(": ")?,
             (Some(_), origin) => write!(f, " ({origin}): ")?,
             (None, Origin::Default) => {}

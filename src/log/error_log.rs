@@ -30,6 +30,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::clock::{Zone, push_decimal};
+use super::elsewhere;
 use super::escape::{Text, push_escaped};
 use super::level::Level;
 use super::output::{Output, piece_end};
@@ -121,6 +122,7 @@ pub fn init(settings: ErrorLog) -> Result<(), LogError> {
 
 /// Opens the file anew, after it was moved away (USR1). On failure the old one stays in use.
 pub fn reopen() -> Result<(), LogError> {
+    elsewhere::reopen();
     LOG.get().map_or(Ok(()), |writer| writer.reopen())
 }
 
@@ -288,15 +290,18 @@ impl Writer {
         self.put(line);
     }
 
-    /// Tells syslog and whoever counts of an event that was written.
-    fn pass_on(&self, event: &Parts) {
-        let Some(place) = self.place() else { return };
-        if let Some(syslog) = &place.syslog
+    /// Hands an event on to syslog, where that is asked for.
+    fn send_to_syslog(&self, event: &Parts) {
+        if let Some(syslog) = self.place().and_then(|place| place.syslog)
             && let Err(complaint) = syslog.send(event.level, &event.message)
         {
             self.line(Level::Warning, complaint.as_bytes());
         }
-        if let Some(Tally(tell)) = &place.settings.tally {
+    }
+
+    /// Tells whoever counts of an event that was written, here or elsewhere.
+    fn count(&self, event: &Parts) {
+        if let Some(Tally(tell)) = self.place().and_then(|place| place.settings.tally.clone()) {
             tell(event.level, event.exception);
         }
     }
@@ -332,8 +337,11 @@ impl<S: Subscriber> Layer<S> for Lines {
             return;
         }
         parts.message.append(&mut parts.fields);
-        self.0.line(parts.level, &parts.message);
-        self.0.pass_on(&parts);
+        if !elsewhere::take(parts.level, &parts.message) {
+            self.0.line(parts.level, &parts.message);
+            self.0.send_to_syslog(&parts);
+        }
+        self.0.count(&parts);
     }
 }
 

@@ -17,7 +17,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::unistd::{Pid, getpid, getppid};
 
 use super::settings::{MasterSettings, exit};
-use crate::door::{Runtime, WorkerMoment};
+use crate::door::{Forks, WorkerMoment};
 use crate::system::signals::{Held, Signals};
 use crate::system::{proctitle, raw, user};
 
@@ -35,7 +35,7 @@ pub struct Role {
 /// Lives the life of a `role`, then ends the process. `born` closes what is the master's and
 /// makes what the child is given.
 pub fn live<T>(
-    runtime: &dyn Runtime,
+    runtime: &dyn Forks,
     settings: &MasterSettings,
     held: Held,
     role: Role,
@@ -79,7 +79,7 @@ fn take_up(settings: &MasterSettings, held: Held, role: Role) -> Result<(), Stri
 }
 
 /// In a child that is to execute a new master: runs `exec`, which returns only what went wrong.
-pub fn become_master(runtime: &dyn Runtime, held: Held, exec: impl FnOnce() -> io::Result<()>) -> ! {
+pub fn become_master(runtime: &dyn Forks, held: Held, exec: impl FnOnce() -> io::Result<()>) -> ! {
     let failed = catch_unwind(AssertUnwindSafe(|| {
         runtime.after_fork_child();
         let freed = Signals::reset_in_child().and_then(|()| held.release_all());

@@ -31,7 +31,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
 
-use crate::door::{MasterMoment, Runtime};
+use crate::door::{Forks, MasterMoment};
 use crate::metrics::ledger::Ledger;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
@@ -69,7 +69,7 @@ const BIND_PAUSE: Duration = Duration::from_secs(1);
 const PARENT_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the master until it is told to stop; returns the process's exit code.
-pub fn run(settings: MasterSettings, runtime: &dyn Runtime, reload: &Reload<'_>) -> i32 {
+pub fn run(settings: MasterSettings, runtime: &dyn Forks, reload: &Reload<'_>) -> i32 {
     match start(settings, runtime, reload) {
         Ok((mut hands, plan)) => {
             let code = supervise(&mut hands, plan);
@@ -92,7 +92,7 @@ pub fn run(settings: MasterSettings, runtime: &dyn Runtime, reload: &Reload<'_>)
 /// Everything up to the first fork.
 fn start<'a>(
     settings: MasterSettings,
-    runtime: &'a dyn Runtime,
+    runtime: &'a dyn Forks,
     reload: &'a Reload<'a>,
 ) -> Result<(Hands<'a>, Plan), String> {
     let inherited = upgrade::inherit();
@@ -223,7 +223,7 @@ fn told_to_stop_within(hands: &Hands<'_>, span: Duration) -> bool {
     }
 }
 
-fn bracketed_fork(runtime: &dyn Runtime) -> std::io::Result<Forked> {
+fn bracketed_fork(runtime: &dyn Forks) -> std::io::Result<Forked> {
     runtime.before_fork();
     let forked = raw::fork();
     match forked {

@@ -20,7 +20,7 @@ use super::pidfile::{self, Pidfile};
 use super::plan::{Action, Event, Level, Note};
 use super::settings::MasterSettings;
 use super::upgrade;
-use crate::door::{HookRaised, MasterMoment, Runtime};
+use crate::door::{Forks, HookRaised, MasterMoment};
 use crate::metrics::ledger::Ledger;
 use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::Lifeline;
@@ -44,7 +44,7 @@ pub struct Era {
 /// Everything the master holds on to.
 pub struct Hands<'a> {
     /// The interpreter.
-    pub runtime: &'a dyn Runtime,
+    pub runtime: &'a dyn Forks,
     /// Reads the configuration again.
     pub reload: &'a Reload<'a>,
     /// What is in force.

@@ -318,6 +318,9 @@ impl Running {
         }
         if error.is_instance(py, &inner.support.request_timeout.bind(py)) {
             tracing::info!("Ended by its deadline: {}", self.request);
+            if let Some(observed) = &mut self.observed {
+                observed.overdue();
+            }
             return Driven::Failed;
         }
         errors::request_failed(py, &inner.support, &self.request, error);

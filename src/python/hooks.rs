@@ -25,7 +25,7 @@ pub(super) struct PyHooks {
 
 impl PyHooks {
     /// Checks the hooks and makes them callable.
-    pub(super) fn new(py: Python<'_>, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+    pub(super) fn make(py: Python<'_>, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
         let made = || -> PyResult<Kept> {
             let (rows, hooks) = (PyDict::new(py), PyDict::new(py));
             for (name, value) in &spec.settings {
@@ -35,7 +35,7 @@ impl PyHooks {
                 hooks.set_item(name, conf_py::python(py, hook)?)?;
             }
             compat::module(py, "_rwsgi.server")?
-                .call_method1("prepare", (rows, hooks))
+                .call_method1("prepare", (rows, hooks, &spec.search))
                 .map(|made| Kept::new(&made))
         };
         let hooks = made().map_err(|error| {

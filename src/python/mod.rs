@@ -18,6 +18,8 @@ mod guests;
 mod hooks;
 mod iterable;
 mod keys;
+mod logger;
+mod module;
 mod object;
 mod observer;
 mod program;

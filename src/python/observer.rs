@@ -28,6 +28,15 @@ pub(super) struct Observed {
     req: Owned,
     environ: Option<Owned>,
     began: Instant,
+    /// What the client gets if nothing of the application's reply was sent.
+    failure: &'static [u8],
+}
+
+impl Observed {
+    /// It was ended by its deadline.
+    pub(super) fn overdue(&mut self) {
+        self.failure = b"504 Gateway Timeout";
+    }
 }
 
 impl Observer {
@@ -75,7 +84,7 @@ impl Observer {
             exchange.number,
         );
         let req = self.begin.bind(py).call1(facts)?;
-        Ok(Observed { req: Owned::of(&req), environ: None, began })
+        Ok(Observed { req: Owned::of(&req), environ: None, began, failure: b"500 Internal Server Error" })
     }
 
     /// Its environ is there, and can still be changed.
@@ -85,7 +94,7 @@ impl Observer {
         Ok(())
     }
 
-    /// It is over. `failed`: nothing of the application's reply was sent, but a 500.
+    /// It is over. `failed`: nothing of the application's reply was sent.
     pub(super) fn end(
         &self,
         py: Python<'_>,
@@ -105,7 +114,7 @@ impl Observer {
         let text = |bytes: &[u8]| latin1(py, bytes).map(|text| text.bind(py));
         let headers = PyList::empty(py);
         let status = match (failed, response.status()) {
-            (true, _) => Some(text(b"500 Internal Server Error")?),
+            (true, _) => Some(text(observed.failure)?),
             (false, 0) => None,
             (false, _) => Some(text(response.status_text())?),
         };

@@ -23,17 +23,21 @@ use super::observer::Observer;
 use super::start_response::StarterType;
 use super::support::{self, Support};
 use super::watch::{self, Watch};
-use super::{compat, conf_py, program};
+use super::{compat, conf_py, logger, program};
 use crate::config::ConfigError;
 use crate::config::raw::{Object, Raw};
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
-use crate::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, LoadFailureKind, Runtime, WrongHook};
+use crate::door::{
+    App, AppSpec, Configures, Forks, HookSpec, Hooks, LoadFailure, LoadFailureKind, LoggerSpec, Runtime,
+    WrongHook,
+};
 
 /// The interpreter this process lives in.
 #[derive(Default)]
 pub struct PyRuntime {
     support: OnceLock<Arc<Support>>,
+    logger: logger::Current,
     watch: OnceLock<Watch>,
 }
 
@@ -61,7 +65,7 @@ impl PyRuntime {
     }
 }
 
-impl Runtime for PyRuntime {
+impl Forks for PyRuntime {
     fn before_fork(&self) {
         // SAFETY: the calling thread is attached; `Python::attach` makes sure of it.
         Python::attach(|_| unsafe { ffi::PyOS_BeforeFork() });
@@ -78,6 +82,14 @@ impl Runtime for PyRuntime {
         support::is_ours();
     }
 
+    fn released(&self, work: &mut (dyn FnMut() + Send)) {
+        // Attaching first gives a thread of ours one thread state for its whole life: made anew
+        // for each request it would cost a microsecond and lose the application's thread-locals.
+        Python::attach(|py| py.detach(work));
+    }
+}
+
+impl Configures for PyRuntime {
     fn set_env(&self, name: &str, value: Option<&str>) {
         Python::attach(|py| {
             let changed =
@@ -89,6 +101,13 @@ impl Runtime for PyRuntime {
                 tracing::error!("Cannot set the environment variable {name}: {error}");
             }
         });
+    }
+
+    fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String> {
+        Python::attach(|py| {
+            let support = self.support(py).map_err(|error| error.to_string())?;
+            self.logger.choose(py, &support, spec, level)
+        })
     }
 
     fn settings_of(&self, application: &Object, again: bool) -> Result<Variables, ConfigError> {
@@ -121,9 +140,11 @@ impl Runtime for PyRuntime {
     }
 
     fn hooks(&self, spec: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
-        Python::attach(|py| PyHooks::new(py, spec))
+        Python::attach(|py| PyHooks::make(py, spec))
     }
+}
 
+impl Runtime for PyRuntime {
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;
@@ -166,12 +187,6 @@ impl Runtime for PyRuntime {
                 Vec::new()
             })
         })
-    }
-
-    fn released(&self, work: &mut (dyn FnMut() + Send)) {
-        // Attaching first gives a thread of ours one thread state for its whole life: made anew
-        // for each request it would cost a microsecond and lose the application's thread-locals.
-        Python::attach(|py| py.detach(work));
     }
 
     fn check_signals(&self) -> bool {

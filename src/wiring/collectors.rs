@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::name;
+use super::{has_default_logger, name};
 use crate::config::Config;
 use crate::config::log_address::SocketAddress;
 use crate::log;
@@ -26,7 +26,9 @@ pub(super) fn syslog(config: &Config, log: &str) -> Option<log::SyslogSettings> 
 
 /// What somebody needs to tell statsd, if anybody listens.
 pub(super) fn statsd(config: &Config) -> Option<StatsdSettings> {
-    config.statsd_host.as_ref().map(|address| StatsdSettings {
+    // As with Gunicorn, a logger class of the operator's counts itself, or nobody does.
+    let host = config.statsd_host.as_ref().filter(|_| has_default_logger(config));
+    host.map(|address| StatsdSettings {
         destination: destination(address),
         prefix: config.statsd_prefix.clone(),
         tags: config.dogstatsd_tags.clone(),

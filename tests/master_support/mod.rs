@@ -26,11 +26,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
-use rwsgi_core::config::ConfigError;
-use rwsgi_core::config::raw::Object;
-use rwsgi_core::config::sources::Variables;
-use rwsgi_core::config::types::GunicornModule;
-use rwsgi_core::door::{App, AppSpec, HookSpec, Hooks, LoadFailure, Runtime, WrongHook};
+use rwsgi_core::door::Forks;
 use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, StatusLife, WorkerLife};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
@@ -67,7 +63,7 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let optional = |key: &str| values.get(key).map(PathBuf::from);
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
     Ok(MasterSettings {
-        status: StatusLife(Rc::new(|desk| rwsgi_core::status::run(desk))),
+        status: StatusLife(Rc::new(rwsgi_core::status::run)),
         status_binds: optional("status_bind").map(Bind::Unix).into_iter().collect(),
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
         hooks: None,
@@ -190,47 +186,13 @@ fn answer(mut stream: UnixStream, seat: &Seat, mark: &str) {
 /// A runtime without an interpreter.
 struct NoPython;
 
-impl Runtime for NoPython {
+impl Forks for NoPython {
     fn before_fork(&self) {}
     fn after_fork_parent(&self) {}
     fn after_fork_child(&self) {}
-    fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
-        unreachable!("the worker here needs no application")
-    }
-    fn sources(&self, _: &[String]) -> Vec<PathBuf> {
-        Vec::new()
-    }
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
-    fn set_env(&self, _: &str, _: Option<&str>) {}
-    fn read_configuration(&self, _: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
-        unreachable!("there is no Python here")
-    }
-    fn provide_gunicorn(&self, _: GunicornModule) {}
-    fn hooks(&self, _: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
-        unreachable!("there is no Python here")
-    }
-    fn settings_of(&self, _: &Object, _: bool) -> Result<Variables, ConfigError> {
-        unreachable!("there is no Python here")
-    }
-    fn run_script(&self, _: &str, _: &[String]) -> i32 {
-        unreachable!("there is no Python here")
-    }
-    fn check_signals(&self) -> bool {
-        false
-    }
-    fn prepare_watchdog(&self) {}
-    fn stack(&self, _: u64) -> Option<String> {
-        None
-    }
-    fn stack_by_force(&self, _: u64) -> Option<String> {
-        None
-    }
-    fn interrupt(&self, _: usize) -> bool {
-        false
-    }
-    fn finish(&self) {}
 }
 
 /// Writes each event's message as a line, with one write.

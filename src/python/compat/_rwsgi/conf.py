@@ -18,8 +18,8 @@ class Failed(Exception):
 
 def run(name, directory):
     """[(variable, value, line or None)] of `name`: a path, file:PATH or python:MODULE."""
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    directory = os.path.abspath(directory)
+    search([directory])
     before = _server_name()
     if name.startswith("python:"):
         module, path = _imported(name.removeprefix("python:"))
@@ -38,6 +38,13 @@ def run(name, directory):
         variables.append(("server_header", after, None))
     _flush()
     return variables
+
+
+def search(directories):
+    """Puts directories first in sys.path, those that are there already stay where they are."""
+    for directory in reversed(directories):
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
 
 
 def _executed(path):

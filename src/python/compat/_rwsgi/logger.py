@@ -328,27 +328,27 @@ def find(cfg):
     if not isinstance(chosen, str):
         return chosen
     if chosen in ("", "simple", DEFAULT_CLASS):
-        # The real one, where it is installed and not replaced.
-        try:
-            from gunicorn.glogging import Logger as found
-        except ImportError:
-            found = Logger
-        return found
+        return Logger
     module, _, name = chosen.rpartition(".")
     return getattr(__import__(module, fromlist=[name]), name)
 
 
-def activate(rows):
-    """Makes the logger this configuration wants the server's. Raises what it raises."""
+def activate(rows, directories):
+    """Makes the logger this configuration wants the server's, and returns its level. Raises what
+    the logger's class raises."""
     global active
+    from .conf import search
     from .settings import of_server
 
+    search(directories)
     cfg = of_server(rows)
     made = find(cfg)(cfg)
     active = made
     if hasattr(made, "close_on_exec"):
         made.close_on_exec()
-    return made
+    log = getattr(made, "error_log", None)
+    effective = log.getEffectiveLevel() if isinstance(log, logging.Logger) else Logger.LOG_LEVELS.get(cfg.loglevel, 20)
+    return next((name for name, number in Logger.LOG_LEVELS.items() if effective >= number), "debug")
 
 
 def deactivate():
@@ -358,6 +358,8 @@ def deactivate():
 
 def access_logger():
     """Who writes access lines; None: nobody in Python."""
+    if active is None or (type(active).access is Logger.access and not active.access_log_enabled):
+        return None
     return active
 
 
@@ -378,28 +380,3 @@ def _flush():
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
-
-
-class ServerHandler(logging.Handler):
-    """Hands records of "gunicorn.error" to the server's own error log, where no Python logger is
-    configured: applications borrow its handlers."""
-
-    def emit(self, record):
-        try:
-            level = next((name for number, name in _LEVELS if record.levelno >= number), "debug")
-            _log(level, self.format(record))
-        except Exception:
-            self.handleError(record)
-
-
-_LEVELS = ((50, "critical"), (40, "error"), (30, "warning"), (20, "info"))
-
-
-def lend(level):
-    """Gives "gunicorn.error" a handler that leads to the server's own error log."""
-    log = logging.getLogger("gunicorn.error")
-    log.propagate = False
-    log.setLevel(getattr(logging, level.upper(), logging.INFO))
-    if not any(isinstance(handler, ServerHandler) for handler in log.handlers):
-        log.addHandler(ServerHandler())
-    logging.getLogger("gunicorn.access").propagate = False

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 
+from .conf import search
 from .settings import HOOKS, of_server
 
 
@@ -196,8 +197,13 @@ class Hooks:
         self.hooks = {}
         for name, hook in hooks.items():
             self.hooks[name] = self.cfg.settings[name].value = _checked(name, hook)
-        self.log = Log(self.cfg)
+        self.own_log = Log(self.cfg)
         self.booting = {}
+
+    @property
+    def log(self):
+        logger = sys.modules.get("_rwsgi.logger")
+        return logger.active if logger is not None and logger.active is not None else self.own_log
 
     def watches_requests(self):
         return "pre_request" in self.hooks or "post_request" in self.hooks
@@ -228,11 +234,9 @@ worker = None
 active = None
 
 
-def prepare(rows, hooks, log=None):
-    made = Hooks(rows, hooks)
-    if log is not None:
-        made.log = log
-    return made
+def prepare(rows, hooks, directories):
+    search(directories)
+    return Hooks(rows, hooks)
 
 
 def in_master(hooks, moment, *facts):
@@ -295,6 +299,8 @@ def in_worker(hooks, moment, *facts):
     if moment == "post_worker_init":
         if "worker_abort" in hooks.hooks:
             signal.signal(signal.SIGABRT, _aborted)
+        # The logger of a new configuration is made after the fork.
+        worker.log = hooks.log
         went = hooks.call("post_worker_init", worker)
         worker.booted = True
         return went

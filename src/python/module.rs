@@ -1,0 +1,72 @@
+//! What does the interpreter find in our file? The extension module under its two names.
+//!
+//! The one place in this room that knows the composition root: the server begins here.
+//!
+//! Invariant: both names lead to the same functions and the same runtime.
+
+/// The extension module the launcher loads: `main(arguments)` is the whole server.
+#[pyo3::pymodule]
+mod rwsgi_core {
+    use std::ffi::OsString;
+    use std::sync::{Arc, LazyLock};
+
+    use pyo3::prelude::*;
+
+    use crate::config::types::GunicornModule;
+    use crate::door::Configures;
+    use crate::python::{self, PyRuntime};
+    use crate::root;
+
+    /// One for the process: a program may call in more than once.
+    static RUNTIME: LazyLock<Arc<PyRuntime>> = LazyLock::new(Arc::default);
+
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    /// Runs the server; returns the exit code.
+    #[pyfunction]
+    pub(super) fn main(arguments: Vec<OsString>) -> i32 {
+        root::main(arguments, RUNTIME.clone())
+    }
+
+    /// Serves an object derived from `gunicorn.app.base.BaseApplication`; returns the exit code.
+    #[pyfunction]
+    pub(super) fn serve(application: &Bound<'_, PyAny>) -> PyResult<i32> {
+        let program = python::program(application, root::executable().as_deref())?;
+        Ok(root::serve(program, RUNTIME.clone()))
+    }
+
+    /// Makes a module `gunicorn` importable that leads here, also in place of the real one.
+    #[pyfunction]
+    pub(super) fn provide_gunicorn() {
+        RUNTIME.provide_gunicorn(GunicornModule::Always);
+    }
+
+    #[pymodule_init]
+    pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        python::lend(py, "_serve", module.getattr("serve")?)?;
+        python::lend(py, "_main", module.getattr("main")?)
+    }
+}
+
+/// The same module by the name it has in the wheel, `rwsgi._core`: an extension module's name is
+/// that of the symbol the interpreter looks for, and one file serves both ways of installing it.
+#[pyo3::pymodule]
+#[pyo3(name = "_core")]
+mod packaged {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use super::rwsgi_core::{main, provide_gunicorn, serve};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::rwsgi_core::init(module)
+    }
+}
