@@ -12,6 +12,11 @@
 //! Invariants:
 //! 1. Nothing panics, and what each target says must hold, holds.
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be read fails it, helpers included")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the seed and the input that failed are its report"
+)]
 
 mod http_common;
 

@@ -49,6 +49,8 @@ class Siege:
         self.slow: list[tuple[socket.socket, bytes, bool]] = []
         self.pending: list[tuple[socket.socket, bytes]] = []
         self.lost = 0
+        #: So many slow clients are there to be; they come a few at a time, as the kernel's queue is short.
+        self.growing = 0
 
     def connect(self, small=False):
         sock = socket.socket()
@@ -62,9 +64,9 @@ class Siege:
         return sock
 
     def besiege(self, count):
-        """Adds slow clients, so many that `count` are there."""
+        """Adds slow clients until `count` are there."""
         kinds = list(Slow.KINDS)
-        while len(self.slow) < count:
+        for _ in range(count - len(self.slow)):
             first, drip, reads = Slow.KINDS[kinds[len(self.slow) % len(kinds)]]
             sock = self.connect(small=not reads)
             self.slow.append((sock, drip, reads))
@@ -115,6 +117,7 @@ class Siege:
         for sock, _, _ in self.slow:
             sock.close()
         self.slow.clear()
+        self.growing = 0
         self.pending.clear()
 
 
@@ -165,8 +168,9 @@ def measure(address, siege, options, seconds):
         if done < due:
             normal.request()
             done += 1
-        elif siege.slow and turns < now * 20:
+        elif siege.growing and turns < now * 20:
             turns += 1
+            siege.besiege(min(siege.growing, len(siege.slow) + 40))
             siege.drip(0.01)
             siege.storm(options.storm // 20)
         else:
@@ -198,10 +202,10 @@ def main() -> int:
     parser.add_argument("server", nargs="*", help="the server's command line, after --")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = options.slow * 2 + 4000
+    wanted = options.slow + 4000
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted), hard))
     if hard < wanted:
-        options.slow = max(100, hard // 2 - 2000)
+        options.slow = max(100, hard - 4000)
         print(f"only {hard} descriptors allowed: {options.slow} slow clients")
     command = options.server or [
         *server_command(), "--workers", "2", "--worker-connections", str(options.slow + 2000), "--backlog", "4096"]
@@ -222,7 +226,7 @@ def run(server, options) -> int:
     measure(server.address, siege, options, 1)
     before = memory(workers)
     peace = measure(server.address, siege, options, min(10, options.seconds))
-    siege.besiege(options.slow)
+    siege.growing = options.slow
     war = measure(server.address, siege, options, options.seconds)
     besieged = memory(workers)
     siege.end()

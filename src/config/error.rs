@@ -25,9 +25,19 @@ pub struct ConfigError {
     /// What would be right.
     pub hint: Option<Box<str>>,
     /// A traceback of Python's, shown before the line.
-    pub traceback: Option<Box<str>>,
+    pub traceback: Option<Box<Traceback>>,
     /// What the process ends with: [`exit::CONFIGURATION`] or [`exit::USAGE`].
     pub exit: u8,
+}
+
+/// A traceback of Python's, of many lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traceback(pub String);
+
+impl fmt::Display for Traceback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.trim_end())
+    }
 }
 
 impl ConfigError {
@@ -66,7 +76,7 @@ impl ConfigError {
     /// if there is one.
     pub fn report(&self) -> String {
         match &self.traceback {
-            Some(traceback) => format!("{}\nrwsgi: {self}", traceback.trim_end()),
+            Some(traceback) => format!("{traceback}\nrwsgi: {self}"),
             None => format!("rwsgi: {self}"),
         }
     }

@@ -19,6 +19,9 @@ use super::fields::{elements, is_token, is_value, trim};
 use super::framing::decimal;
 pub use super::status::reason;
 
+/// Bytes of a response head's buffer kept for the next one.
+const KEPT: usize = 64 * 1024;
+
 /// The application broke the rules for a response head; it is to blame (500).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadError {
@@ -165,6 +168,7 @@ impl ResponseHead {
         self.status = 0;
         self.status_text.clear();
         self.encoded.clear();
+        self.encoded.shrink_to(KEPT);
         self.content_length = None;
         self.has_date = false;
         self.has_server = false;

@@ -42,13 +42,23 @@ pub(super) struct Inner {
     pub(super) starter: StarterType,
     pub(super) spec: AppSpec,
     pub(super) observer: Option<Observer>,
-    #[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
-    pub(super) pool: Mutex<Vec<Box<Running>>>,
+    pub(super) pool: Mutex<Pool>,
+}
+
+/// What exchanges leave for those that follow.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
+pub(super) struct Pool {
+    running: Vec<Box<Running>>,
+    /// As many as were ever needed at once, which is one for each thread: a reply that is parked
+    /// needs none, and there may be thousands of them.
+    environs: Vec<Box<Environs>>,
 }
 
 /// One exchange's state; pooled, because its buffers and caches are worth keeping.
 pub(super) struct Running {
-    environs: Environs,
+    /// From the beginning until the reply is over or parked.
+    environs: Option<Box<Environs>>,
     shared: Box<Shared>,
     starter: Option<Owned>,
     environ: Option<Owned>,
@@ -70,10 +80,13 @@ enum Driven {
 
 impl Inner {
     fn take(&self) -> Box<Running> {
-        let pooled = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.unwrap_or_else(|| {
+        let (pooled, environs) = {
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            (pool.running.pop(), pool.environs.pop())
+        };
+        let mut running = pooled.unwrap_or_else(|| {
             Box::new(Running {
-                environs: Environs::new(),
+                environs: None,
                 shared: Box::new(Shared::new()),
                 starter: None,
                 environ: None,
@@ -83,11 +96,22 @@ impl Inner {
                 observed: None,
                 request: String::new(),
             })
-        })
+        });
+        running.environs = environs;
+        running
     }
 
-    fn give_back(&self, running: Box<Running>) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+    fn give_back(&self, mut running: Box<Running>) {
+        let environs = running.environs.take();
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.environs.extend(environs);
+        pool.running.push(running);
+    }
+
+    /// Takes from an exchange what it does not need while it is parked.
+    fn lighten(&self, running: &mut Running) {
+        let environs = running.environs.take();
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).environs.extend(environs);
     }
 }
 
@@ -122,6 +146,7 @@ impl App for PyApp {
                 Driven::Parked => {
                     running.shared.shut(py);
                     running.name(exchange);
+                    self.0.lighten(&mut running);
                     Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
                 }
             }
@@ -149,7 +174,8 @@ impl PyApp {
             let observed = observer.begin(py, exchange);
             running.observed = Some(observed.inspect_err(|_| running.name(exchange))?);
         }
-        let built = running.environs.build(py, &inner.constants, &inner.support, exchange);
+        let environs = running.environs.get_or_insert_with(|| Box::new(Environs::new()));
+        let built = environs.build(py, &inner.constants, &inner.support, exchange);
         let environ = built.inspect_err(|_| running.name(exchange))?;
         if let (Some(observer), Some(observed)) = (&inner.observer, &mut running.observed) {
             observer.built(py, observed, &environ).inspect_err(|_| running.name(exchange))?;

@@ -14,6 +14,7 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
 
 use super::compat;
 use super::object::Kept;
+use crate::config::error::Traceback;
 use crate::config::raw::{Object, Raw};
 use crate::config::sources::Variables;
 use crate::config::types::GunicornModule;
@@ -58,7 +59,7 @@ fn complaint(py: Python<'_>, path: &Path, error: &PyErr) -> ConfigError {
     let (problem, line, traceback) = told.unwrap_or_else(|_| (error.to_string(), None, None));
     let origin = Origin::File { path: path.to_owned(), line };
     let complaint = ConfigError::general(origin, problem);
-    ConfigError { traceback: traceback.map(Into::into), ..complaint }
+    ConfigError { traceback: traceback.map(|text| Box::new(Traceback(text))), ..complaint }
 }
 
 /// A value as the configuration understands it.

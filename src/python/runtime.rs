@@ -169,7 +169,7 @@ impl Runtime for PyRuntime {
                 starter: StarterType::new(py).map_err(|error| broken(&error))?,
                 support,
                 spec: spec.clone(),
-                pool: Mutex::new(Vec::new()),
+                pool: Mutex::default(),
             };
             let app: Arc<dyn App> = Arc::new(PyApp(Arc::new(inner)));
             Ok(app)

@@ -282,6 +282,15 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Gives memory the allocator holds without use back to the kernel. Only glibc has to be asked.
+pub fn give_memory_back() {
+    // SAFETY: takes no pointer, and may be called at any time from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

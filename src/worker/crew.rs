@@ -31,6 +31,7 @@ use super::threads;
 use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
+use crate::system::raw;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
@@ -50,6 +51,10 @@ const IDLE_THREAD: Duration = Duration::from_secs(10);
 const PATIENCE_MS: u64 = 1000;
 /// Access lines wait at most so long for company.
 const LOG_DELAY_MS: u64 = 50;
+
+/// So many connections at once are a flood: the allocator keeps what they took, spread over pages
+/// it would share with what comes next, unless it is told otherwise.
+const FLOOD: usize = 256;
 
 /// What a thread may be given to do.
 pub enum Work {
@@ -129,6 +134,8 @@ pub struct State {
     wakes_at: u64,
     /// The accepting side.
     pub listeners: Listeners,
+    /// Most connections since memory was last given back.
+    flood: usize,
     /// Finish what is here, then end.
     pub draining: bool,
     /// End now.
@@ -177,6 +184,7 @@ impl Crew {
             taken,
             wakes_at: u64::MAX,
             listeners,
+            flood: 0,
             draining: false,
             quit: false,
             drain_deadline: u64::MAX,
@@ -369,6 +377,7 @@ impl Crew {
         let token = {
             let mut state = self.state();
             let token = state.slots.insert(Slot::Out(Noted::default()));
+            state.flood = state.flood.max(state.slots.len());
             self.context.row.set_connections(state.slots.len());
             token
         };
@@ -397,12 +406,16 @@ impl Crew {
             report(state.listeners.resume(Pause::Full, &self.registry));
             self.context.row.set_connections(state.slots.len());
             let over = state.draining && state.slots.is_empty();
+            let ebbed = state.ebbed();
             drop(state);
             if conn.handed_over {
                 // A handle of the application's would keep the registration alive.
                 report(conn.stream.deregister(&self.registry));
             }
             drop(conn);
+            if ebbed {
+                raw::give_memory_back();
+            }
             if over {
                 self.wake();
             }
@@ -519,6 +532,16 @@ impl State {
         let index = self.taken.iter().position(|taken| !taken)?;
         self.taken[index] = true;
         Some(index)
+    }
+
+    /// Whether a flood of connections has run off: what it took is to be given back then, once.
+    fn ebbed(&mut self) -> bool {
+        let ebbed = self.flood >= FLOOD && self.slots.len() <= self.flood / 8;
+        if ebbed {
+            self.slots.shrink_to_fit();
+            self.flood = self.slots.len();
+        }
+        ebbed
     }
 
     fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {

@@ -89,7 +89,7 @@ pub fn expire(hand: &mut Hand<'_>, conn: &mut Conn) {
         }
         Waiting::Body => refuse::timed_out(hand, conn, "The request body did not arrive in time"),
         Waiting::Write => {
-            tracing::info!("Client {} takes nothing of its reply: closing", conn.peer_name());
+            refuse::complain(hand, conn, "The client takes nothing of its reply");
             conn.stream.abort_on_close();
             hand.lost(conn);
         }

@@ -235,8 +235,7 @@ impl<'a> Hand<'a> {
         };
         let kept = conn.body.push(piece, expected, settings.spool_threshold, &self.context.spool);
         kept.map_err(|error| {
-            tracing::error!("Cannot keep a request body from {}: {error}", conn.peer_name());
-            refuse::with_page(self, conn, 507, "The server cannot store the request body");
+            refuse::no_room(self, conn, &error);
             Turn::Again
         })
     }

@@ -30,10 +30,24 @@ pub fn with_page(hand: &mut Hand<'_>, conn: &mut Conn, status: u16, text: &str) 
 
 /// Answers a peer that was too slow.
 pub fn timed_out(hand: &mut Hand<'_>, conn: &mut Conn, text: &str) {
+    complain(hand, conn, text);
+    with_page(hand, conn, 408, text);
+}
+
+/// Says in the log, if there is room for it, why a peer's connection is closed.
+pub fn complain(hand: &Hand<'_>, conn: &Conn, text: &str) {
     if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
         tracing::info!("Closing the connection of {}: {text}{}", conn.peer_name(), Also(suppressed));
     }
-    with_page(hand, conn, 408, text);
+}
+
+/// A body cannot be stored. Ours to mend, but any peer can ask for it: into the log with measure.
+pub fn no_room(hand: &mut Hand<'_>, conn: &mut Conn, error: &std::io::Error) {
+    if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
+        let peer = conn.peer_name();
+        tracing::error!("Cannot keep a request body from {peer}: {error}{}", Also(suppressed));
+    }
+    with_page(hand, conn, 507, "The server cannot store the request body");
 }
 
 /// The peer has ended its side where a request was expected.
