@@ -2,7 +2,7 @@
 //!
 //! No policy, no effects but for looking up users, and random numbers for jitter.
 
-mod collectors;
+mod logs;
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
@@ -11,13 +11,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use collectors::{counts, statsd, syslog, tally};
+use logs::{access_log, counts, error_log, prepare_access_log, statsd};
 
 use crate::cli::Invocation;
 use crate::config::raw::Raw;
 use crate::config::types::{
-    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, ReloadEngine,
-    WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
 };
 use crate::config::{Config, exit};
 use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Paste, Program, Runtime, WrongHook};
@@ -70,33 +69,6 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
 fn search(config: &Config, started: &Started) -> Vec<String> {
     let directory = directory(config, started).to_string_lossy().into_owned();
     config.pythonpath.iter().cloned().chain([directory]).collect()
-}
-
-/// What the error log needs.
-pub fn error_log(config: &Config, owner: Owner) -> log::ErrorLog {
-    let level = match config.loglevel {
-        LogLevel::Debug => log::Level::Debug,
-        LogLevel::Info => log::Level::Info,
-        LogLevel::Warning => log::Level::Warning,
-        LogLevel::Error => log::Level::Error,
-        LogLevel::Critical => log::Level::Critical,
-    };
-    log::ErrorLog {
-        owner,
-        capture: config.capture_output,
-        syslog: syslog(config, "error"),
-        tally: tally(config),
-        ..log::ErrorLog::new(target(&config.errorlog).unwrap_or(log::Target::Stderr), level)
-    }
-}
-
-fn target(target: &LogTarget) -> Option<log::Target> {
-    match target {
-        LogTarget::Off => None,
-        LogTarget::Stdout => Some(log::Target::Stdout),
-        LogTarget::Stderr => Some(log::Target::Stderr),
-        LogTarget::File(path) => Some(log::Target::File(path.clone())),
-    }
 }
 
 /// What the master needs; the error is a line for the operator.
@@ -153,16 +125,6 @@ pub fn master(
             }
         })),
     })
-}
-
-/// Workers open the access log with the rights they have left: it has to be there for them.
-fn prepare_access_log(config: &Config, owner: Owner) -> impl Fn() -> Result<(), String> + use<> {
-    let target = target(&config.accesslog);
-    let origin = config.origin("accesslog").to_string();
-    move || match &target {
-        Some(target) => log::prepare(target, owner).map_err(|error| format!("{error} ({origin})")),
-        None => Ok(()),
-    }
 }
 
 /// A worker's life under this configuration.
@@ -405,29 +367,6 @@ fn said(by: ForwardedBy) -> Said {
         ForwardedBy::Own => Said::Own,
         ForwardedBy::Standard => Said::Forwarded,
     }
-}
-
-/// What the access log needs; `None`: there is none.
-fn access_log(config: &Config) -> Option<log::AccessSettings> {
-    let syslog = (!config.disable_redirect_access_to_syslog).then(|| syslog(config, "access")).flatten();
-    let target = target(&config.accesslog);
-    if target.is_none() && syslog.is_none() {
-        return None;
-    }
-    let json = |names| log::Layout::Json {
-        names,
-        request: config.access_log_request_headers.clone(),
-        response: config.access_log_response_headers.clone(),
-    };
-    let layout = match config.access_log_format.as_str() {
-        _ if config.access_log_json_ecs => json(log::Names::Ecs),
-        _ if config.access_log_json => json(log::Names::Own),
-        "ecs" => json(log::Names::Ecs),
-        "json" => json(log::Names::Own),
-        format => log::Layout::Text(format.to_owned()),
-    };
-    let (skip, sample) = (config.access_log_skip.clone(), config.access_log_sample);
-    Some(log::AccessSettings { layout, target, syslog, skip, sample })
 }
 
 fn limits(config: &Config) -> Limits {

@@ -16,7 +16,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::client;
-use super::environ::{Constants, Environs};
+use super::environ::{Constants, Environs, logged};
 use super::errors;
 use super::exchange::Shared;
 use super::guests::Inside;
@@ -366,7 +366,7 @@ impl Running {
             self.tell(py, inner, &observed, driven);
         }
         if let Some(environ) = self.environ.take() {
-            let values = logged(py, inner, &environ);
+            let values = logged(py, &inner.spec, &environ);
             let _ = self.shared.with_sink(py, |sink| sink.logged_environ(values));
         }
         if let Some(starter) = self.starter.take() {
@@ -391,16 +391,6 @@ impl Running {
         let failed = matches!(driven, Driven::Failed) && !sent.unwrap_or(true);
         observer.end(py, &inner.support, observed, &self.shared, failed);
     }
-}
-
-/// The environ entries the access log asked for.
-fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>> {
-    let environ = environ.bind(py);
-    let text = |name: &String| {
-        let value = environ.get_item(name).ok()?.str().ok()?;
-        errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    inner.spec.log_environ.iter().map(text).collect()
 }
 
 /// A reply that waits for its client.

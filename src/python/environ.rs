@@ -396,6 +396,16 @@ fn set(py: Python<'_>, dict: *mut ffi::PyObject, key: &Owned, value: &Owned) -> 
     }
 }
 
+/// The environ entries the access log asked for.
+pub(super) fn logged(py: Python<'_>, spec: &AppSpec, environ: &Owned) -> Vec<Option<String>> {
+    let environ = environ.bind(py);
+    let text = |name: &String| {
+        let value = environ.get_item(name).ok()?.str().ok()?;
+        super::errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    spec.log_environ.iter().map(text).collect()
+}
+
 /// Decimal digits of `number`, in the caller's buffer (20 hold any).
 fn decimal(mut number: u64, buffer: &mut [u8]) -> &[u8] {
     let mut start = buffer.len();
