@@ -65,11 +65,16 @@ pub trait Configures: Send + Sync {
     fn choose_logger(&self, spec: Option<&Arc<LoggerSpec>>, level: &str) -> Result<(), String>;
 }
 
-/// The interpreter as a worker sees it, and everybody together.
-pub trait Runtime: Forks + Configures {
+/// Everything at once, for those who bring the rooms together.
+pub trait Interpreter: Runtime + Configures {}
+
+impl<T: Runtime + Configures> Interpreter for T {}
+
+/// The interpreter as a worker sees it.
+pub trait Runtime: Forks {
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
-    /// The source files of the code that is loaded, and those that these names and patterns mean.
+    /// The source files of the loaded code, and those that these names and patterns mean.
     fn sources(&self, extra: &[String]) -> Vec<PathBuf>;
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
@@ -228,7 +233,7 @@ pub struct AppSpec {
     pub target: String,
     /// The PasteDeploy file the application is in, in place of `target`.
     pub paste: Option<Paste>,
-    /// Every line of Python is printed as it is run.
+    /// Lines are printed as they are run.
     pub spew: bool,
     /// Makes the application; `target` is only shown then.
     pub loader: Option<Object>,
@@ -332,6 +337,9 @@ pub struct Exchange<'a> {
     pub number: u64,
     /// Index of the thread that runs it.
     pub thread: usize,
+    /// A word the application side keeps on the connection from one request to the next. The
+    /// server sets it to 0 at first, and whenever the field lines are not those of the request before.
+    pub memo: &'a mut u64,
 }
 
 /// A complete, decoded request body.
@@ -390,12 +398,12 @@ pub struct Endpoint {
     pub proxied: Option<Box<Proxied>>,
 }
 
-/// What a PROXY header said, beside who the client is.
+/// What a PROXY header said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxied {
     /// PROXY_PROTOCOL: TCP4, TCP6, or why no client is named: LOCAL, UNSPEC, UNKNOWN.
     pub protocol: &'static str,
-    /// Where the client connected to: PROXY_ADDR and PROXY_PORT.
+    /// PROXY_ADDR and PROXY_PORT.
     pub destination: Option<SocketAddr>,
 }
 
@@ -435,8 +443,7 @@ pub trait Sink: Send {
     fn interim(&mut self, head: &ResponseHead);
     /// A handle of the client's connection, for the application to look at.
     fn connection(&mut self) -> io::Result<OwnedFd>;
-    /// The application talks to the client itself from now on, through its handle. Nothing of ours
-    /// follows if the client asked for an upgrade; the connection ends with this exchange.
+    /// The application talks to the client itself from now on; the connection ends with this exchange.
     fn take_over(&mut self);
     /// The environ values asked for by [`AppSpec::log_environ`], in that order; `None`: not there.
     fn logged_environ(&mut self, values: Vec<Option<String>>);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::cli::{self, Invocation, Loaded, Readers};
 use crate::config::types::GunicornModule;
 use crate::config::{Config, ConfigError, Origin, exit};
-use crate::door::{Program, Runtime};
+use crate::door::{Interpreter, Program};
 use crate::master::{self, MasterSettings};
 use crate::wiring::{self, Started, Surroundings};
 
@@ -26,7 +26,7 @@ const EXECUTABLE: &str = "RWSGI_EXECUTABLE";
 const SCRIPT: &str = "--script";
 
 /// The whole program. Returns the exit code.
-pub fn main(args: Vec<OsString>, runtime: Arc<dyn Runtime>) -> i32 {
+pub fn main(args: Vec<OsString>, runtime: Arc<dyn Interpreter>) -> i32 {
     if args.first().is_some_and(|first| first == SCRIPT) {
         return script(&args[1..], &*runtime);
     }
@@ -36,7 +36,7 @@ pub fn main(args: Vec<OsString>, runtime: Arc<dyn Runtime>) -> i32 {
 }
 
 /// Serves a program that asks for it. Returns the exit code.
-pub fn serve(program: Program, runtime: Arc<dyn Runtime>) -> i32 {
+pub fn serve(program: Program, runtime: Arc<dyn Interpreter>) -> i32 {
     let executable = take_executable(&*runtime);
     let invocation = Invocation::of_process(program.arguments.clone().unwrap_or_default());
     begin(Started { invocation, executable, runtime, program: Some(program) })
@@ -47,13 +47,13 @@ pub fn executable() -> Option<PathBuf> {
     std::env::var_os(EXECUTABLE).map(PathBuf::from)
 }
 
-fn take_executable(runtime: &dyn Runtime) -> Option<PathBuf> {
+fn take_executable(runtime: &dyn Interpreter) -> Option<PathBuf> {
     let executable = executable();
     runtime.set_env(EXECUTABLE, None);
     executable
 }
 
-fn script(args: &[OsString], runtime: &dyn Runtime) -> i32 {
+fn script(args: &[OsString], runtime: &dyn Interpreter) -> i32 {
     let args: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let Some((file, arguments)) = args.split_first() else {
         complain("rwsgi: --script: a value is missing; name a Python file, e.g. --script serve.py");

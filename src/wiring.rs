@@ -19,7 +19,7 @@ use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
 };
 use crate::config::{Config, exit};
-use crate::door::{AppSpec, HookSpec, Hooks, LoggerSpec, Paste, Program, Runtime, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Paste, Program, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -42,7 +42,7 @@ pub struct Started {
     /// The launcher, if there was one.
     pub executable: Option<PathBuf>,
     /// The interpreter.
-    pub runtime: Arc<dyn Runtime>,
+    pub runtime: Arc<dyn Interpreter>,
     /// The program that asked to be served, if it was not the operator.
     pub program: Option<Program>,
 }
@@ -144,7 +144,7 @@ fn life(
         }
         let mut settings = worker.clone();
         settings.max_requests = most.map(|most| most + random_below(jitter + 1));
-        worker::run(seat, settings, Arc::clone(&runtime))
+        worker::run(seat, settings, runtime.clone())
     })
 }
 
@@ -207,7 +207,7 @@ pub struct Surroundings {
     variables: Vec<(String, String)>,
     log: log::ErrorLog,
     logger: Option<Arc<LoggerSpec>>,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<dyn Interpreter>,
 }
 
 impl Surroundings {

@@ -16,16 +16,18 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::client;
-use super::environ::{Constants, Environs, logged};
+use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
+use super::file_region;
 use super::guests::Inside;
-use super::iterable::{Block, Source, file_region};
+use super::iterable::{Block, Source};
 use super::object::Owned;
-use super::observer::{Observed, Observer};
-use super::start_response::{StarterType, retire};
+use super::observer::{Observed, Observer, logged};
+use super::parked::PyReply;
+use super::start_response::{Starter, StarterType};
 use super::support::{self, Support};
-use crate::door::{App, AppSpec, Exchange, Flow, Reply, Resumed, Sink, Step};
+use crate::door::{App, AppSpec, Exchange, Flow, Sink, Step};
 use crate::log;
 
 /// Blocks from this size on are handed over with the interpreter given back.
@@ -59,8 +61,9 @@ pub(super) struct Pool {
 pub(super) struct Running {
     /// From the beginning until the reply is over or parked.
     environs: Option<Box<Environs>>,
-    shared: Box<Shared>,
-    starter: Option<Owned>,
+    pub(super) shared: Box<Shared>,
+    /// The pair that is called, or that nobody kept of the exchange before.
+    starter: Option<Starter>,
     environ: Option<Owned>,
     iterable: Option<Owned>,
     source: Source,
@@ -72,7 +75,7 @@ pub(super) struct Running {
 }
 
 /// How far `drive` came.
-enum Driven {
+pub(super) enum Driven {
     Done,
     Parked,
     Failed,
@@ -101,7 +104,7 @@ impl Inner {
         running
     }
 
-    fn give_back(&self, mut running: Box<Running>) {
+    pub(super) fn give_back(&self, mut running: Box<Running>) {
         let environs = running.environs.take();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         pool.environs.extend(environs);
@@ -123,7 +126,7 @@ impl App for PyApp {
             // SAFETY: `out` outlives this scope, which shuts the sink off before it ends, and is
             // not used here but through `shared`.
             unsafe { running.shared.open(out) };
-            // SAFETY: `shared` is boxed in `running`, which is not dropped in this scope.
+            // SAFETY: `shared` is alive until `finish`, which has the thread leave before.
             let _entered = unsafe { client::enter(&running.shared) };
             let driven = match self.begin(py, &mut running, exchange) {
                 Ok(()) => running.pump(py).unwrap_or_else(|error| {
@@ -147,7 +150,7 @@ impl App for PyApp {
                     running.shared.shut(py);
                     running.name(exchange);
                     self.0.lighten(&mut running);
-                    Step::Parked(Box::new(PyReply { running: Some(running), inner: Arc::clone(&self.0) }))
+                    Step::Parked(Box::new(PyReply::new(running, Arc::clone(&self.0))))
                 }
             }
         })
@@ -180,8 +183,11 @@ impl PyApp {
         if let (Some(observer), Some(observed)) = (&inner.observer, &mut running.observed) {
             observer.built(py, observed, &environ).inspect_err(|_| running.name(exchange))?;
         }
-        // SAFETY: `shared` is boxed in `running`, which `finish` cuts the starter off from.
-        let starter = unsafe { inner.starter.make(py, &running.shared)? };
+        let starter = match running.starter.take() {
+            Some(starter) => starter,
+            // SAFETY: `shared` is boxed in `running`, and `finish` releases the starter.
+            None => unsafe { inner.starter.make(py, &running.shared)? },
+        };
         if !inner.spec.log_environ.is_empty() {
             running.environ = Some(environ.another(py));
         }
@@ -237,7 +243,7 @@ impl Running {
     /// Hands a wrapped regular file to the sink, or falls back to reading it.
     fn send_file(&mut self, py: Python<'_>, inner: &Inner, wrapper: &Owned) -> PyResult<Source> {
         let region = match inner.spec.sendfile && self.shared.started.get() {
-            true => file_region(py, &inner.support, wrapper)?,
+            true => file_region::find(py, &inner.support, wrapper)?,
             false => None,
         };
         let Some((file, offset, len)) = region else {
@@ -265,7 +271,7 @@ impl Running {
     }
 
     /// Moves blocks from the source to the sink until one of them has enough.
-    fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
+    pub(super) fn drive(&mut self, py: Python<'_>, inner: &Inner) -> Driven {
         match self.pump(py) {
             Ok(driven) => driven,
             Err(error) => self.failed(py, inner, &error),
@@ -290,9 +296,11 @@ impl Running {
             let bytes = &block.bytes()[offset..];
             let flow = self.shared.with_sink(py, |sink| {
                 self.shared.send_head(sink, length)?;
-                Ok::<_, PyErr>(match coalesce {
-                    true if bytes.len() < LARGE => sink.block(bytes, false),
-                    _ => py.detach(|| sink.block(bytes, !coalesce)),
+                // A write never waits. For a small one the interpreter is not given back: taking it
+                // again costs more, and with busy threads beside it, a whole switch interval.
+                Ok::<_, PyErr>(match bytes.len() < LARGE {
+                    true => sink.block(bytes, !coalesce),
+                    false => py.detach(|| sink.block(bytes, !coalesce)),
                 })
             });
             match flow.unwrap_or(Ok(Flow::Gone))? {
@@ -325,7 +333,7 @@ impl Running {
         let ended = self.shared.with_sink(py, |sink| {
             self.shared.send_head(sink, Some(0))?;
             if lazily {
-                py.detach(|| sink.end());
+                sink.end();
             }
             Ok::<_, PyErr>(())
         });
@@ -354,7 +362,7 @@ impl Running {
     }
 
     /// Ends the exchange: closes the iterable and cuts everything off.
-    fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
+    pub(super) fn finish(&mut self, py: Python<'_>, inner: &Inner, driven: &Driven) {
         self.pending = None;
         let source = std::mem::replace(&mut self.source, Source::None);
         if let Some(iterable) = self.iterable.take()
@@ -369,9 +377,8 @@ impl Running {
             let values = logged(py, &inner.spec, &environ);
             let _ = self.shared.with_sink(py, |sink| sink.logged_environ(values));
         }
-        if let Some(starter) = self.starter.take() {
-            retire(py, &starter);
-        }
+        self.starter = self.starter.take().and_then(|starter| starter.release(py));
+        client::leave();
         self.shared.reset(py);
         inner.support.flush_errors(py);
     }
@@ -390,60 +397,5 @@ impl Running {
         });
         let failed = matches!(driven, Driven::Failed) && !sent.unwrap_or(true);
         observer.end(py, &inner.support, observed, &self.shared, failed);
-    }
-}
-
-/// A reply that waits for its client.
-struct PyReply {
-    running: Option<Box<Running>>,
-    inner: Arc<Inner>,
-}
-
-impl PyReply {
-    fn end(&mut self, py: Python<'_>, driven: &Driven) {
-        if let Some(mut running) = self.running.take() {
-            running.finish(py, &self.inner, driven);
-            self.inner.give_back(running);
-        }
-    }
-}
-
-impl Reply for PyReply {
-    fn resume(&mut self, thread: usize, out: &mut dyn Sink) -> Resumed {
-        Python::attach(|py| {
-            let _inside = Inside::enter(py, thread);
-            let Some(running) = &mut self.running else { return Resumed::Done };
-            // SAFETY: as in `PyApp::call`.
-            unsafe { running.shared.open(out) };
-            // SAFETY: as above; the pool that gets `shared` back drops nothing.
-            let _entered = unsafe { client::enter(&running.shared) };
-            let driven = running.drive(py, &self.inner);
-            match driven {
-                Driven::Parked => {
-                    running.shared.shut(py);
-                    Resumed::Parked
-                }
-                Driven::Done => {
-                    self.end(py, &driven);
-                    Resumed::Done
-                }
-                Driven::Failed => {
-                    self.end(py, &driven);
-                    Resumed::Failed
-                }
-            }
-        })
-    }
-
-    fn abandon(mut self: Box<Self>) {
-        Python::attach(|py| self.end(py, &Driven::Parked));
-    }
-}
-
-impl Drop for PyReply {
-    fn drop(&mut self) {
-        if self.running.is_some() {
-            Python::attach(|py| self.end(py, &Driven::Parked));
-        }
     }
 }

@@ -1,26 +1,44 @@
 //! Was this block of header fields seen before, and which dictionary did it become?
 //!
 //! A client repeats its header fields to the byte from one request to the next; so do all requests
-//! of one client through a proxy. A block that comes a second time is kept with its environ.
+//! of one client through a proxy. A block that comes a second time is kept with its environ, and
+//! with what the request line that came with it added: who asks for the same thing again gets a
+//! copy and nothing else.
 //!
-//! Must not know: methods, targets, bodies (they are not part of a block's dictionary).
+//! Must not know: bodies (they are not part of a kept dictionary).
 //!
 //! Invariants:
 //! 1. A hit needs byte equality of the whole block, the protocol version, and everything of the
 //!    endpoint but the client's address, which the caller sets anew. The hash only finds the slot.
-//! 2. At most [`SLOTS`] blocks of at most [`LONGEST`] bytes are kept per thread.
+//! 2. The connection's memo stands in for that comparison only while the connection sends the
+//!    same field lines as in the request that set it: the endpoint follows from them. It names a
+//!    block by a number that is never given again, in any thread.
+//! 3. At most [`SLOTS`] blocks of at most [`LONGEST`] bytes are kept per thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::object::Owned;
-use crate::door::{Endpoint, Proxied};
+use crate::door::{Endpoint, Exchange, Proxied};
+use crate::http::head::{TargetForm, Version};
 
 const SLOTS: usize = 64;
 const LONGEST: usize = 4096;
+/// The longest request line that is kept with a block.
+const LINE: usize = 1024;
+
+/// Numbers of blocks, in steps of [`SLOTS`]; the rest is the slot. 0 is nobody's.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 struct Block {
     bytes: Vec<u8>,
     http_11: bool,
     endpoint: Endpoint,
     environ: Owned,
+    /// Method and target as they are in `environ`.
+    line: Vec<u8>,
+    /// Hash of the last other line: kept when it comes twice in a row.
+    other: u64,
+    number: u64,
 }
 
 /// The blocks a thread remembers.
@@ -28,46 +46,98 @@ pub(super) struct Blocks {
     slots: Vec<Option<Block>>,
     /// Hash of the last block that missed in each slot: kept only when it comes again.
     missed: [u64; SLOTS],
+    /// Of the block last looked for.
     hash: u64,
+    slot: usize,
+}
+
+/// A block that was seen before.
+pub(super) struct Known<'a> {
+    /// What it became.
+    pub(super) environ: &'a Owned,
+    /// The endpoint in that, if it is not the exchange's.
+    pub(super) elsewhere: Option<&'a Endpoint>,
+    /// Method and target in it are the exchange's.
+    pub(super) same_line: bool,
 }
 
 impl Blocks {
     pub(super) fn new() -> Self {
-        Self { slots: std::iter::repeat_with(|| None).take(SLOTS).collect(), missed: [0; SLOTS], hash: 0 }
+        let slots = std::iter::repeat_with(|| None).take(SLOTS).collect();
+        Self { slots, missed: [0; SLOTS], hash: 0, slot: 0 }
     }
 
-    /// The dictionary this block became, with the endpoint it was made for.
-    pub(super) fn find(
-        &mut self,
-        block: &[u8],
-        http_11: bool,
-        end: &Endpoint,
-    ) -> Option<(&Owned, &Endpoint)> {
-        if block.len() > LONGEST {
+    /// Looks for the exchange's block, and notes in the connection's memo what was found.
+    pub(super) fn find(&mut self, exchange: &mut Exchange<'_>) -> Option<Known<'_>> {
+        let (number, moved) = (*exchange.memo >> 1, *exchange.memo & 1 != 0);
+        let http_11 = exchange.head.version == Version::Http11;
+        self.hash = 0;
+        self.slot = number as usize % SLOTS;
+        let remembered = exchange.head.same_fields
+            && number != 0
+            && exchange.head.form == TargetForm::Origin
+            && self.slots[self.slot].as_ref().is_some_and(|b| b.number == number && b.http_11 == http_11);
+        let moved = if remembered { moved } else { self.search(exchange, http_11)? };
+        let found = self.slots[self.slot].as_mut()?;
+        *exchange.memo = found.number << 1 | u64::from(moved);
+        let same_line = found.line == line(exchange);
+        if same_line {
+            found.other = 0;
+        }
+        Some(Known { environ: &found.environ, elsewhere: moved.then_some(&found.endpoint), same_line })
+    }
+
+    /// Looks at the bytes. `None`: not there. Else whether its endpoint is another client's.
+    fn search(&mut self, exchange: &mut Exchange<'_>, http_11: bool) -> Option<bool> {
+        *exchange.memo = 0;
+        let block = exchange.head.header_block.of(exchange.bytes);
+        if exchange.head.form != TargetForm::Origin || block.len() > LONGEST {
             return None;
         }
         self.hash = hash(block);
-        let found = self.slots[slot(self.hash)].as_ref()?;
-        let same = found.bytes == block && found.http_11 == http_11 && interchangeable(&found.endpoint, end);
-        same.then_some((&found.environ, &found.endpoint))
+        self.slot = slot(self.hash);
+        let found = self.slots[self.slot].as_ref()?;
+        let same = found.bytes == block
+            && found.http_11 == http_11
+            && interchangeable(&found.endpoint, exchange.endpoint);
+        same.then(|| found.endpoint != *exchange.endpoint)
     }
 
-    /// Whether a block that [`Blocks::find`] just missed is worth keeping: it came before.
-    pub(super) fn wants(&mut self, block: &[u8]) -> bool {
-        if block.len() > LONGEST {
+    /// Whether what [`Blocks::find`] just did not find is worth keeping: it came before.
+    pub(super) fn wants(&mut self, exchange: &Exchange<'_>) -> bool {
+        let line = line(exchange);
+        if line.len() > LINE || exchange.head.form != TargetForm::Origin {
             return false;
         }
-        let missed = &mut self.missed[slot(self.hash)];
-        let again = *missed == self.hash;
-        *missed = self.hash;
-        again
+        let known = *exchange.memo != 0;
+        let (before, now) = match &mut self.slots[self.slot] {
+            Some(found) if known => (&mut found.other, hash(line)),
+            _ if self.hash == 0 => return false,
+            _ => (&mut self.missed[self.slot], self.hash),
+        };
+        std::mem::replace(before, now) == now
     }
 
-    /// Keeps what a block became, in place of what was there.
-    pub(super) fn keep(&mut self, block: &[u8], http_11: bool, endpoint: &Endpoint, environ: Owned) {
-        let kept = Block { bytes: block.to_vec(), http_11, endpoint: endpoint.clone(), environ };
-        self.slots[slot(self.hash)] = Some(kept);
+    /// Keeps what the block last looked for became, in place of what was there.
+    pub(super) fn keep(&mut self, exchange: &mut Exchange<'_>, environ: Owned) {
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed) * SLOTS as u64 + self.slot as u64;
+        *exchange.memo = number << 1;
+        self.slots[self.slot] = Some(Block {
+            bytes: exchange.head.header_block.of(exchange.bytes).to_vec(),
+            http_11: exchange.head.version == Version::Http11,
+            endpoint: exchange.endpoint.clone(),
+            environ,
+            line: line(exchange).to_vec(),
+            other: 0,
+            number,
+        });
     }
+}
+
+/// Method and target as they came.
+fn line<'a>(exchange: &Exchange<'a>) -> &'a [u8] {
+    let head = exchange.head;
+    exchange.bytes.get(head.method.start as usize..head.target.end()).unwrap_or_default()
 }
 
 /// Whether two endpoints differ in nothing but the client's address, and have one in the same way.

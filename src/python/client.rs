@@ -8,8 +8,8 @@
 //! Must not know: environ, iterables, sockets (a descriptor goes from the sink to Python).
 //!
 //! Invariants:
-//! 1. [`Entered`] stands for the time in which a thread is inside one exchange, and ends before
-//!    its [`Shared`] can go away.
+//! 1. A thread is inside one exchange from [`enter`] to [`leave`] or the end of [`Entered`], and
+//!    the exchange's [`Shared`] is alive between.
 
 use std::cell::Cell;
 use std::os::fd::IntoRawFd;
@@ -33,15 +33,20 @@ pub(super) struct Entered(());
 /// Enters an exchange.
 ///
 /// # Safety
-/// `shared` outlives the result, which stays with this thread.
+/// `shared` outlives the result or the next call of [`leave`]; the result stays with this thread.
 pub(super) unsafe fn enter(shared: &Shared) -> Entered {
     CURRENT.set(shared);
     Entered(())
 }
 
+/// The exchange is over: what runs in this thread from here on is none of it.
+pub(super) fn leave() {
+    CURRENT.set(ptr::null());
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
-        CURRENT.set(ptr::null());
+        leave();
     }
 }
 

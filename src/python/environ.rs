@@ -61,8 +61,15 @@ pub(super) struct Constants {
 pub(super) struct Environs {
     keys: Keys,
     blocks: Blocks,
+    ports: Ports,
     path: Vec<u8>,
 }
+
+/// REMOTE_PORT as text: a worker sees the same few on its kept-alive connections.
+struct Ports([Option<(u16, Owned)>; PORTS]);
+
+/// How many ports a thread remembers.
+const PORTS: usize = 64;
 
 impl Constants {
     /// Makes the constants and the template.
@@ -137,7 +144,12 @@ fn template(py: Python<'_>, support: &Support, spec: &AppSpec) -> PyResult<Owned
 
 impl Environs {
     pub(super) fn new() -> Self {
-        Self { keys: Keys::new(), blocks: Blocks::new(), path: Vec::new() }
+        Self {
+            keys: Keys::new(),
+            blocks: Blocks::new(),
+            ports: Ports([const { None }; PORTS]),
+            path: Vec::new(),
+        }
     }
 
     /// The environ of one request. Takes the body out of the exchange.
@@ -148,50 +160,52 @@ impl Environs {
         support: &Support,
         exchange: &mut Exchange<'_>,
     ) -> PyResult<Owned> {
-        let environ = self.fields(py, constants, exchange)?;
-        let dict = environ.as_ptr();
-        let (head, bytes) = (exchange.head, exchange.bytes);
-        let method = constants.method(py, head.method.of(bytes))?;
-        set(py, dict, &constants.request_method, &method)?;
-        self.target(py, constants, exchange, dict)?;
-        marks(py, constants, exchange, dict)?;
-        if !exchange.body.is_empty() || head.body == BodyLength::Chunked {
-            body(py, constants, support, exchange, dict)?;
+        let environ = match self.blocks.find(exchange) {
+            Some(known) => {
+                let environ = copy(py, known.environ)?;
+                let same_line = known.same_line;
+                if let Some(other) = known.elsewhere {
+                    let before = Some(&other.remote_addr[..]);
+                    remote(py, constants, exchange.endpoint, environ.as_ptr(), &mut self.ports, before)?;
+                }
+                if !same_line {
+                    self.line(py, constants, exchange, environ.as_ptr())?;
+                    self.keep(py, exchange, &environ)?;
+                }
+                environ
+            }
+            None => {
+                let environ = self.fresh(py, constants, exchange)?;
+                self.line(py, constants, exchange, environ.as_ptr())?;
+                self.keep(py, exchange, &environ)?;
+                environ
+            }
+        };
+        marks(py, constants, exchange, environ.as_ptr())?;
+        if !exchange.body.is_empty() || exchange.head.body == BodyLength::Chunked {
+            body(py, constants, support, exchange, environ.as_ptr())?;
         }
-        if head.upgrade {
+        if exchange.head.upgrade {
             let socket = Owned::of(&support.client_socket.bind(py).call0()?);
-            set(py, dict, &constants.socket, &socket)?;
+            set(py, environ.as_ptr(), &constants.socket, &socket)?;
         }
         Ok(environ)
+    }
+
+    /// Keeps a copy of what has come a second time, before anything of this one request is in it.
+    fn keep(&mut self, py: Python<'_>, exchange: &mut Exchange<'_>, environ: &Owned) -> PyResult<()> {
+        if self.blocks.wants(exchange) {
+            let kept = copy(py, environ)?;
+            self.blocks.keep(exchange, kept);
+        }
+        Ok(())
     }
 
     /// A new dictionary with everything that follows from the header block and the endpoint.
-    fn fields(&mut self, py: Python<'_>, constants: &Constants, exchange: &Exchange<'_>) -> PyResult<Owned> {
-        let http_11 = exchange.head.version == Version::Http11;
-        let reusable = exchange.head.form == TargetForm::Origin;
-        let block = exchange.head.header_block.of(exchange.bytes);
-        if !reusable {
-            return self.fresh(py, constants, exchange);
-        }
-        if let Some((known, endpoint)) = self.blocks.find(block, http_11, exchange.endpoint) {
-            let environ = copy(py, known)?;
-            if *endpoint != *exchange.endpoint {
-                remote(py, constants, exchange.endpoint, environ.as_ptr())?;
-            }
-            return Ok(environ);
-        }
-        let environ = self.fresh(py, constants, exchange)?;
-        if self.blocks.wants(block) {
-            let kept = copy(py, &environ)?;
-            self.blocks.keep(block, http_11, exchange.endpoint, kept);
-        }
-        Ok(environ)
-    }
-
     fn fresh(&mut self, py: Python<'_>, constants: &Constants, exchange: &Exchange<'_>) -> PyResult<Owned> {
         let environ = copy(py, &constants.template)?;
         let dict = environ.as_ptr();
-        endpoint(py, constants, exchange.endpoint, dict)?;
+        endpoint(py, constants, exchange.endpoint, dict, &mut self.ports)?;
         if exchange.head.version == Version::Http10 {
             set(py, dict, &constants.server_protocol, &constants.http_10)?;
             // RFC 8297 section 2: an HTTP/1.0 client does not know interim responses.
@@ -226,8 +240,8 @@ impl Environs {
         Ok(environ)
     }
 
-    /// RAW_URI, PATH_INFO and QUERY_STRING.
-    fn target(
+    /// REQUEST_METHOD, RAW_URI, PATH_INFO and QUERY_STRING.
+    fn line(
         &mut self,
         py: Python<'_>,
         constants: &Constants,
@@ -235,13 +249,14 @@ impl Environs {
         dict: *mut ffi::PyObject,
     ) -> PyResult<()> {
         let (head, bytes) = (exchange.head, exchange.bytes);
+        let method = constants.method(py, head.method.of(bytes))?;
+        set(py, dict, &constants.request_method, &method)?;
         let raw = head.target.of(bytes);
         let raw_uri = latin1(py, raw)?;
         set(py, dict, &constants.raw_uri, &raw_uri)?;
         let query = head.query.of(bytes);
-        if !query.is_empty() {
-            set(py, dict, &constants.query_string, &latin1(py, query)?)?;
-        }
+        // Also when it is empty: a kept dictionary has another request's.
+        set(py, dict, &constants.query_string, &latin1(py, query)?)?;
         let path = head.path_bytes(bytes);
         self.path.clear();
         let decoded = percent_decode(path, &mut self.path);
@@ -292,6 +307,7 @@ fn endpoint(
     constants: &Constants,
     endpoint: &Endpoint,
     dict: *mut ffi::PyObject,
+    ports: &mut Ports,
 ) -> PyResult<()> {
     let scheme = if endpoint.https { &constants.scheme_https } else { &constants.scheme_http };
     set(py, dict, &constants.url_scheme, scheme)?;
@@ -301,19 +317,23 @@ fn endpoint(
         let mount = [&endpoint.outer[..], &endpoint.script_name[..]].concat();
         set(py, dict, &constants.script_name, &latin1(py, &mount)?)?;
     }
-    remote(py, constants, endpoint, dict)
+    remote(py, constants, endpoint, dict, ports, None)
 }
 
+/// Who the client is. `before`: the address the dictionary has.
 fn remote(
     py: Python<'_>,
     constants: &Constants,
     endpoint: &Endpoint,
     dict: *mut ffi::PyObject,
+    ports: &mut Ports,
+    before: Option<&str>,
 ) -> PyResult<()> {
-    set(py, dict, &constants.remote_addr, &latin1(py, endpoint.remote_addr.as_bytes())?)?;
+    if before != Some(&endpoint.remote_addr) {
+        set(py, dict, &constants.remote_addr, &latin1(py, endpoint.remote_addr.as_bytes())?)?;
+    }
     if let Some(port) = endpoint.remote_port {
-        let mut digits = [0u8; 5];
-        set(py, dict, &constants.remote_port, &latin1(py, decimal(u64::from(port), &mut digits))?)?;
+        set(py, dict, &constants.remote_port, ports.get(py, port)?)?;
     }
     match &endpoint.proxied {
         Some(proxied) => balancer(py, constants, proxied, dict),
@@ -355,6 +375,20 @@ fn marks(
     Ok(())
 }
 
+impl Ports {
+    fn get(&mut self, py: Python<'_>, port: u16) -> PyResult<&Owned> {
+        let slot = &mut self.0[usize::from(port) % PORTS];
+        if slot.as_ref().is_none_or(|(known, _)| *known != port) {
+            let text = latin1(py, decimal(u64::from(port), &mut [0; 5]))?;
+            *slot = Some((port, text));
+        }
+        match slot {
+            Some((_, text)) => Ok(text),
+            None => Err(pyo3::exceptions::PyRuntimeError::new_err("a port that was just kept is gone")),
+        }
+    }
+}
+
 /// `wsgi.input`, and CONTENT_LENGTH where the head does not say it (a chunked body).
 fn body(
     py: Python<'_>,
@@ -394,16 +428,6 @@ fn set(py: Python<'_>, dict: *mut ffi::PyObject, key: &Owned, value: &Owned) -> 
         0 => Ok(()),
         _ => Err(PyErr::fetch(py)),
     }
-}
-
-/// The environ entries the access log asked for.
-pub(super) fn logged(py: Python<'_>, spec: &AppSpec, environ: &Owned) -> Vec<Option<String>> {
-    let environ = environ.bind(py);
-    let text = |name: &String| {
-        let value = environ.get_item(name).ok()?.str().ok()?;
-        super::errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    spec.log_environ.iter().map(text).collect()
 }
 
 /// Decimal digits of `number`, in the caller's buffer (20 hold any).

@@ -9,14 +9,11 @@
 //! Invariant: empty blocks are never handed out; they are not the end either (PEP 3333,
 //! "Buffering and Streaming").
 
-use std::os::fd::{BorrowedFd, OwnedFd};
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::object::{Owned, bytes_of};
-use super::support::Support;
 
 /// A source of blocks.
 pub(super) enum Source {
@@ -182,31 +179,4 @@ unsafe fn type_name(py: Python<'_>, object: *mut ffi::PyObject) -> String {
     // SAFETY: valid by contract, attached by the token.
     let object = unsafe { Bound::from_borrowed_ptr(py, object) };
     object.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string())
-}
-
-/// Descriptor (our own), offset and length of what is left of a wrapped regular file.
-pub(super) fn file_region(
-    py: Python<'_>,
-    support: &Support,
-    wrapper: &Owned,
-) -> PyResult<Option<(OwnedFd, u64, u64)>> {
-    let region = support.file_region.bind(py).call1((wrapper.bind(py),))?;
-    if region.is_none() {
-        return Ok(None);
-    }
-    let (fd, offset): (i32, u64) = region.extract()?;
-    if fd < 0 {
-        return Ok(None);
-    }
-    // SAFETY: the wrapped file, held by `wrapper`, keeps the descriptor open while it is borrowed.
-    let file = match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
-        Ok(fd) => std::fs::File::from(fd),
-        Err(_) => return Ok(None),
-    };
-    match file.metadata() {
-        Ok(facts) if facts.is_file() => {
-            Ok(Some((OwnedFd::from(file), offset, facts.len().saturating_sub(offset))))
-        }
-        _ => Ok(None),
-    }
 }

@@ -49,6 +49,11 @@ impl Owned {
         Self(unsafe { NonNull::new_unchecked(object) })
     }
 
+    /// Gives the reference up, to a caller that takes it over.
+    pub(super) fn into_ptr(self) -> *mut ffi::PyObject {
+        std::mem::ManuallyDrop::new(self).as_ptr()
+    }
+
     /// The borrowed pointer, valid as long as `self`.
     pub(super) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.as_ptr()

@@ -1,16 +1,19 @@
 //! How does an application begin its reply? The `start_response` callable and the `write`
 //! callable it returns (PEP 3333, "The start_response() Callable").
 //!
-//! An own type with a vectorcall slot, one object for each request: an application that keeps it
-//! holds an object that says the request is over, not one that answers for another request.
+//! Own types with a vectorcall slot, a pair of objects for each request: an application that keeps
+//! one holds an object that says the request is over, not one that answers for another request.
+//! A pair that nobody kept serves the next request: nobody can tell.
 //!
 //! Must not know: environ, iterables, sockets.
 //!
 //! Invariants:
-//! 1. `Starter::shared` is valid or NULL; [`retire`] clears it before the state is reused.
-//! 2. No panic leaves the `extern "C"` functions.
+//! 1. `Callable::shared` is valid or NULL; it is cleared before the state is reused, unless nobody
+//!    but the server has the object.
+//! 2. `Callable::write` is valid while `shared` is not NULL.
+//! 3. No panic leaves the `extern "C"` functions.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
@@ -42,80 +45,120 @@ type VectorCall = unsafe extern "C" fn(
     *mut ffi::PyObject,
 ) -> *mut ffi::PyObject;
 
+/// `start_response` or `write`.
 #[repr(C)]
-struct Starter {
+struct Callable {
     base: ffi::PyObject,
     vectorcall: VectorCall,
     shared: *const Shared,
+    /// Of `start_response`: the `write` that belongs to it, borrowed. Of `write`: NULL.
+    write: *mut ffi::PyObject,
 }
 
-/// The type of `start_response` objects, and the definition of `write`.
+/// The types of `start_response` and `write` objects.
 pub(super) struct StarterType {
-    object: Owned,
+    start: Owned,
+    write: Owned,
 }
 
-struct WriteMethod(ffi::PyMethodDef);
-// SAFETY: a constant table of pointers to functions and static strings.
-unsafe impl Sync for WriteMethod {}
-static WRITE: WriteMethod = WriteMethod(ffi::PyMethodDef {
-    ml_name: c"write".as_ptr(),
-    ml_meth: ffi::PyMethodDefPointer { PyCFunction: write_called },
-    ml_flags: ffi::METH_O,
-    ml_doc: c"write(data): sends a block of the body (PEP 3333).".as_ptr(),
-});
+/// A `start_response` and its `write`.
+pub(super) struct Starter {
+    start: Owned,
+    write: Owned,
+}
 
 impl StarterType {
-    /// Makes the type.
+    /// Makes the types.
     pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
-        let mut members = [
-            ffi::PyMemberDef {
-                name: c"__vectorcalloffset__".as_ptr(),
-                type_code: ffi::Py_T_PYSSIZET,
-                offset: std::mem::offset_of!(Starter, vectorcall) as ffi::Py_ssize_t,
-                flags: ffi::Py_READONLY,
-                doc: std::ptr::null(),
-            },
-            ffi::PyMemberDef::default(),
-        ];
-        let mut slots = [
-            slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
-            slot(ffi::Py_tp_call, PyVectorcall_Call as *mut c_void),
-            slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-            ffi::PyType_Slot::default(),
-        ];
-        let mut spec = ffi::PyType_Spec {
-            name: c"rwsgi.start_response".as_ptr(),
-            basicsize: size_of::<Starter>() as c_int,
-            itemsize: 0,
-            flags: (ffi::Py_TPFLAGS_DEFAULT as c_uint) | HAVE_VECTORCALL,
-            slots: slots.as_mut_ptr(),
-        };
-        // SAFETY: name is static; slots and members live through the call, which copies them.
-        let object = unsafe { Owned::steal(ffi::PyType_FromSpec(&mut spec)) };
-        object.map(|object| Self { object }).ok_or_else(|| PyErr::fetch(py))
+        Ok(Self { start: callable(py, c"rwsgi.start_response")?, write: callable(py, c"rwsgi.write")? })
     }
 
     /// A `start_response` for one request.
     ///
     /// # Safety
-    /// `shared` stays valid until [`retire`] was called with the result.
-    pub(super) unsafe fn make(&self, py: Python<'_>, shared: &Shared) -> PyResult<Owned> {
-        // SAFETY: a type object of ours; GenericAlloc returns a new, zeroed object of its size.
+    /// `shared` stays valid until [`Starter::release`] gave the result back, or it was dropped there.
+    pub(super) unsafe fn make(&self, py: Python<'_>, shared: &Shared) -> PyResult<Starter> {
+        // SAFETY: types of ours, and `shared` as promised.
         unsafe {
-            let object = ffi::PyType_GenericAlloc(self.object.as_ptr().cast(), 0);
-            let owned = Owned::steal(object).ok_or_else(|| PyErr::fetch(py))?;
-            let starter = object.cast::<Starter>();
-            (&raw mut (*starter).vectorcall).write(start_response_called);
-            (&raw mut (*starter).shared).write(shared);
-            Ok(owned)
+            let write = instance(py, &self.write, write_called, shared, null_mut())?;
+            let start = instance(py, &self.start, start_response_called, shared, write.as_ptr())?;
+            Ok(Starter { start, write })
         }
     }
 }
 
-/// Cuts a `start_response` off from the exchange it belonged to.
-pub(super) fn retire(_py: Python<'_>, starter: &Owned) {
-    // SAFETY: made by `StarterType::make`; attached by the token.
-    unsafe { (*starter.as_ptr().cast::<Starter>()).shared = std::ptr::null() };
+impl Starter {
+    /// The `start_response` object.
+    pub(super) fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.start.as_ptr()
+    }
+
+    /// The exchange is over. Cuts the pair off from it, or gives it back for the next one with the
+    /// same state if the application kept neither.
+    pub(super) fn release(self, _py: Python<'_>) -> Option<Self> {
+        // SAFETY: two objects of ours, attached. A count that says more than there is (as newer
+        // interpreters keep flags in it) only costs a new pair.
+        unsafe {
+            if ffi::Py_REFCNT(self.start.as_ptr()) == 1 && ffi::Py_REFCNT(self.write.as_ptr()) == 1 {
+                return Some(self);
+            }
+            for object in [&self.start, &self.write] {
+                (*object.as_ptr().cast::<Callable>()).shared = std::ptr::null();
+            }
+            None
+        }
+    }
+}
+
+/// A type whose instances are [`Callable`]s.
+fn callable(py: Python<'_>, name: &'static CStr) -> PyResult<Owned> {
+    let mut members = [
+        ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: std::mem::offset_of!(Callable, vectorcall) as ffi::Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: std::ptr::null(),
+        },
+        ffi::PyMemberDef::default(),
+    ];
+    let mut slots = [
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_call, PyVectorcall_Call as *mut c_void),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        ffi::PyType_Slot::default(),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: size_of::<Callable>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT as c_uint) | HAVE_VECTORCALL,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: name is static; slots and members live through the call, which copies them.
+    let object = unsafe { Owned::steal(ffi::PyType_FromSpec(&mut spec)) };
+    object.ok_or_else(|| PyErr::fetch(py))
+}
+
+/// # Safety
+/// `kind` is one of [`callable`]'s types; `shared` as in [`StarterType::make`].
+unsafe fn instance(
+    py: Python<'_>,
+    kind: &Owned,
+    vectorcall: VectorCall,
+    shared: &Shared,
+    write: *mut ffi::PyObject,
+) -> PyResult<Owned> {
+    // SAFETY: GenericAlloc returns a new, zeroed object of the type's size.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(kind.as_ptr().cast(), 0);
+        let owned = Owned::steal(object).ok_or_else(|| PyErr::fetch(py))?;
+        let callable = object.cast::<Callable>();
+        (&raw mut (*callable).vectorcall).write(vectorcall);
+        (&raw mut (*callable).shared).write(shared);
+        (&raw mut (*callable).write).write(write);
+        Ok(owned)
+    }
 }
 
 fn slot(number: c_int, function: *mut c_void) -> ffi::PyType_Slot {
@@ -158,10 +201,12 @@ unsafe extern "C" fn start_response_called(
             let all =
                 if args.is_null() { &[][..] } else { std::slice::from_raw_parts(args, positional + named) };
             let given = arguments(all, positional, names)?;
-            let shared = (*callable.cast::<Starter>()).shared.as_ref().ok_or_else(over)?;
+            let starter = callable.cast::<Callable>();
+            let shared = (*starter).shared.as_ref().ok_or_else(over)?;
+            // Shared first: waiting for the sink lets other threads end the exchange.
+            let write = Owned::share((*starter).write).ok_or_else(over)?;
             start(py, shared, &given)?;
-            let write = ffi::PyCFunction_NewEx((&raw const WRITE.0).cast_mut(), callable, null_mut());
-            if write.is_null() { Err(PyErr::fetch(py)) } else { Ok(write) }
+            Ok(write.into_ptr())
         }
     })
 }
@@ -297,14 +342,20 @@ unsafe fn re_raise(py: Python<'_>, exc_info: *mut ffi::PyObject) -> PyErr {
 }
 
 unsafe extern "C" fn write_called(
-    starter: *mut ffi::PyObject,
-    data: *mut ffi::PyObject,
+    callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     guarded(|py| {
-        // SAFETY: `starter` is the object `write` was made with; `data` is the caller's argument.
+        // SAFETY: the vectorcall protocol; `callable` is an object of ours.
         let (shared, bytes) = unsafe {
-            let shared = (*starter.cast::<Starter>()).shared.as_ref().ok_or_else(over)?;
-            let bytes = bytes_of(data).ok_or_else(|| PyTypeError::new_err("write() takes bytes"))?;
+            let named = !names.is_null() && ffi::PyTuple_Size(names) != 0;
+            if named || nargsf & !ARGUMENTS_OFFSET != 1 {
+                return Err(PyTypeError::new_err("write() takes one argument, the bytes to send"));
+            }
+            let shared = (*callable.cast::<Callable>()).shared.as_ref().ok_or_else(over)?;
+            let bytes = bytes_of(*args).ok_or_else(|| PyTypeError::new_err("write() takes bytes"))?;
             (shared, bytes)
         };
         if !bytes.is_empty() {

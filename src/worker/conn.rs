@@ -128,6 +128,8 @@ pub struct Conn {
     pub body_began: u64,
     /// When the current request went to the application, in nanoseconds; 0: it did not.
     pub started: u64,
+    /// The application side's note about the field lines; 0 when they have changed.
+    pub memo: u64,
 }
 
 impl Conn {
@@ -169,6 +171,7 @@ impl Conn {
             armed: 0,
             body_began: 0,
             started: 0,
+            memo: 0,
         }
     }
 

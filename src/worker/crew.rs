@@ -14,6 +14,10 @@
 //! 3. At most one thread polls. If work may come and a thread is free, one does.
 //! 4. Connections are accepted only while a thread could serve them.
 
+mod follow;
+mod leaving;
+mod state;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +36,8 @@ use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
 use crate::system::raw;
+use follow::{Followed, Followers, Help};
+use state::{Item, Noted, Slot, State};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
@@ -45,16 +51,10 @@ pub const SIGNALS: Token = Token(SPECIAL + 1);
 pub const LIFELINE: Token = Token(SPECIAL + 2);
 /// The first listener's.
 pub const LISTENERS: usize = SPECIAL + 16;
-/// A follower with nothing to do for so long ends.
-const IDLE_THREAD: Duration = Duration::from_secs(10);
 /// How long the end of a worker waits for its other threads.
 const PATIENCE_MS: u64 = 1000;
 /// Access lines wait at most so long for company.
 const LOG_DELAY_MS: u64 = 50;
-
-/// So many connections at once are a flood: the allocator keeps what they took, spread over pages
-/// it would share with what comes next, unless it is told otherwise.
-const FLOOD: usize = 256;
 
 /// What a thread may be given to do.
 pub enum Work {
@@ -85,63 +85,6 @@ impl Drop for Permit<'_> {
             crew.leave();
         }
     }
-}
-
-enum Slot {
-    Here(Box<Conn>),
-    /// With a thread; what was noted meanwhile.
-    Out(Noted),
-}
-
-/// What happened to a connection while a thread had it.
-#[derive(Default)]
-struct Noted {
-    readable: bool,
-    writable: bool,
-    hung_up: bool,
-    /// Its timer entry was used up.
-    disarmed: bool,
-    /// Its place in the queue for the application was used up.
-    dequeued: bool,
-}
-
-enum Item {
-    Conn(usize),
-    Expired(usize),
-    Accept(usize),
-    Signals,
-    Lifeline,
-}
-
-/// What the crew knows; see the invariants.
-pub struct State {
-    slots: Slab<Slot>,
-    pending: VecDeque<Item>,
-    /// Connections that had their turn and want another: after whatever the kernel has to say.
-    later: Vec<usize>,
-    /// Connections whose requests wait for a thread that may enter the application.
-    waiting: VecDeque<usize>,
-    timers: Timers,
-    tally: Tally,
-    /// Threads inside the application.
-    inside: usize,
-    leading: bool,
-    /// Followers waiting.
-    idle: usize,
-    /// Which thread indices are taken; the main thread's is 0.
-    pub taken: Vec<bool>,
-    /// When the polling thread will wake by itself.
-    wakes_at: u64,
-    /// The accepting side.
-    pub listeners: Listeners,
-    /// Most connections since memory was last given back.
-    flood: usize,
-    /// Finish what is here, then end.
-    pub draining: bool,
-    /// End now.
-    pub quit: bool,
-    /// When draining has taken long enough.
-    pub drain_deadline: u64,
 }
 
 /// The threads of a worker and what they share.
@@ -180,7 +123,7 @@ impl Crew {
             tally: Tally::new(context.row.clone()),
             inside: 0,
             leading: false,
-            idle: 0,
+            followers: Followers::default(),
             taken,
             wakes_at: u64::MAX,
             listeners,
@@ -211,12 +154,17 @@ impl Crew {
             return None;
         }
         state.inside += 1;
-        if !state.leading || !state.pending.is_empty() {
-            if state.idle > 0 {
-                self.follow.notify_one();
-            } else if let Some(index) = state.hire() {
-                drop(state);
-                threads::start(self, index);
+        state.followers.turns += 1;
+        let unattended = !state.leading || !state.pending.is_empty();
+        let help = if unattended { state.followers.call() } else { Help::None };
+        match help {
+            Help::None => {}
+            Help::Wake => self.follow.notify_one(),
+            Help::Hire => {
+                if let Some(index) = state.hire() {
+                    drop(state);
+                    threads::start(self, index);
+                }
             }
         }
         Some(Permit { crew: Some(self) })
@@ -230,32 +178,45 @@ impl Crew {
         report(result);
     }
 
-    /// The next thing to do. Blocks while there is nothing.
-    pub fn next(&self) -> Work {
-        let mut state = self.state();
+    /// The next thing for thread `index` to do. Blocks while there is nothing.
+    pub fn next(&self, index: usize) -> Work {
+        self.next_in(self.state(), index)
+    }
+
+    /// Brings a connection back and takes the next thing to do, under one lock.
+    pub fn next_after(&self, index: usize, token: usize, conn: Box<Conn>, again: bool) -> Work {
+        let state = match self.bring_back(token, conn, again) {
+            Some(state) => state,
+            None => self.state(),
+        };
+        self.next_in(state, index)
+    }
+
+    fn next_in<'a>(&'a self, mut state: MutexGuard<'a, State>, index: usize) -> Work {
+        let mut surplus = state.followers.is_surplus();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
                 state.quit = true;
                 self.follow.notify_all();
                 return Work::Over;
             }
-            if let Some(work) = self.take(&mut state) {
-                return work;
+            if !surplus {
+                if let Some(work) = self.take(&mut state) {
+                    return work;
+                }
+                if !state.leading {
+                    state.leading = true;
+                    state.wakes_at = self.wake_time(&state);
+                    let wakes_at = state.wakes_at;
+                    drop(state);
+                    state = self.lead(wakes_at);
+                    continue;
+                }
             }
-            if !state.leading {
-                state.leading = true;
-                state.wakes_at = self.wake_time(&state);
-                let wakes_at = state.wakes_at;
-                drop(state);
-                state = self.lead(wakes_at);
-                continue;
-            }
-            state.idle += 1;
-            let (guard, timeout) =
-                self.follow.wait_timeout(state, IDLE_THREAD).unwrap_or_else(PoisonError::into_inner);
+            surplus = false;
+            let (guard, followed) = self.wait(state, index);
             state = guard;
-            state.idle -= 1;
-            if timeout.timed_out() && state.leading && state.pending.is_empty() {
+            if followed == Followed::Retired {
                 return Work::Retire;
             }
         }
@@ -399,7 +360,12 @@ impl Crew {
     }
 
     /// Brings a connection back after its turn. `again`: it wants another one soon.
-    pub fn put_back(&self, token: usize, mut conn: Box<Conn>, again: bool) {
+    pub fn put_back(&self, token: usize, conn: Box<Conn>, again: bool) {
+        drop(self.bring_back(token, conn, again));
+    }
+
+    /// The same; `None` where the lock had to be given up.
+    fn bring_back(&self, token: usize, mut conn: Box<Conn>, again: bool) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state();
         if matches!(conn.stage, super::conn::Stage::Closed) {
             state.slots.try_remove(token);
@@ -419,7 +385,7 @@ impl Crew {
             if over {
                 self.wake();
             }
-            return;
+            return None;
         }
         let noted = match state.slots.get(token) {
             Some(Slot::Out(noted)) => {
@@ -453,7 +419,9 @@ impl Crew {
         if state.leading && (sooner || again) {
             drop(state);
             self.wake();
+            return None;
         }
+        Some(state)
     }
 
     /// Makes the polling thread look at the state again.
@@ -461,175 +429,6 @@ impl Crew {
         if let Err(error) = self.waker.wake() {
             tracing::error!("Cannot wake the polling thread: {error}");
         }
-    }
-
-    /// Marks a thread's index as free.
-    pub fn dismiss(&self, index: usize) {
-        let mut state = self.state();
-        if let Some(taken) = state.taken.get_mut(index) {
-            *taken = false;
-        }
-        drop(state);
-        self.follow.notify_all();
-    }
-
-    /// The same for a thread that has gone by itself. Between its last look and now it could
-    /// neither be woken nor be replaced: if nobody polls because of that, somebody is hired now.
-    pub fn depart(self: &Arc<Self>, index: usize) {
-        self.dismiss(index);
-        let mut state = self.state();
-        if !state.quit
-            && !state.leading
-            && state.idle == 0
-            && let Some(index) = state.hire()
-        {
-            drop(state);
-            threads::start(self, index);
-        }
-    }
-
-    /// Connections that could be closed without taking anything from anybody, at most `most`.
-    pub fn take_idle(&self, most: usize) -> Vec<(usize, Box<Conn>)> {
-        let mut state = self.state();
-        let idle = state.slots.iter().filter_map(|(token, slot)| match slot {
-            Slot::Here(conn) if super::deadlines::is_idle(conn) => Some(token),
-            _ => None,
-        });
-        let tokens: Vec<usize> = idle.take(most).collect();
-        tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
-    }
-
-    /// Closes every connection that is in its slot, for the end.
-    pub fn close_all(&self) {
-        let conns: Vec<Box<Conn>> = {
-            let mut state = self.state();
-            let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
-            tokens.into_iter().filter_map(|token| state.check_out(token)).collect()
-        };
-        for conn in conns {
-            if conn.reply.ends_by_closing() {
-                conn.stream.abort_on_close();
-            }
-        }
-    }
-
-    /// Waits until the calling thread is the last one, or no longer if the drain is out of time.
-    pub fn wait_for_threads(&self) {
-        let patience = now_ms() + PATIENCE_MS;
-        let mut state = self.state();
-        let until = state.drain_deadline.min(patience).max(now_ms() + 100);
-        self.follow.notify_all();
-        while state.taken.iter().skip(1).any(|taken| *taken) && now_ms() < until {
-            let pause = Duration::from_millis(50);
-            state = self.follow.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl State {
-    /// Takes the index of a new thread, if there may be another.
-    fn hire(&mut self) -> Option<usize> {
-        let index = self.taken.iter().position(|taken| !taken)?;
-        self.taken[index] = true;
-        Some(index)
-    }
-
-    /// Whether a flood of connections has run off: what it took is to be given back then, once.
-    fn ebbed(&mut self) -> bool {
-        let ebbed = self.flood >= FLOOD && self.slots.len() <= self.flood / 8;
-        if ebbed {
-            self.slots.shrink_to_fit();
-            self.flood = self.slots.len();
-        }
-        ebbed
-    }
-
-    fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {
-        let slot = self.slots.get_mut(token)?;
-        match std::mem::replace(slot, Slot::Out(Noted::default())) {
-            Slot::Here(conn) => {
-                self.tally.take_up(&conn);
-                Some(conn)
-            }
-            out => {
-                *slot = out;
-                None
-            }
-        }
-    }
-
-    fn note(&mut self, event: &mio::event::Event) {
-        let item = match event.token() {
-            WAKE => return,
-            SIGNALS => Item::Signals,
-            LIFELINE => Item::Lifeline,
-            Token(token) if token >= LISTENERS => Item::Accept(token - LISTENERS),
-            Token(token) => {
-                let gone = event.is_read_closed() || event.is_error();
-                let read = event.is_readable() || gone;
-                match self.slots.get_mut(token) {
-                    Some(Slot::Here(conn)) => {
-                        conn.readable |= read;
-                        conn.hung_up |= gone;
-                        if event.is_writable() {
-                            conn.output.unblock();
-                        }
-                        Item::Conn(token)
-                    }
-                    Some(Slot::Out(noted)) => {
-                        noted.readable |= read;
-                        noted.hung_up |= gone;
-                        noted.writable |= event.is_writable();
-                        return;
-                    }
-                    None => return,
-                }
-            }
-        };
-        self.pending.push_back(item);
-    }
-
-    /// Moves entries that are due to the pending work, or to where they belong now.
-    fn expire(&mut self, now: u64) {
-        while let Some((at, token)) = self.timers.take_due(now) {
-            let conn = match self.slots.get_mut(token) {
-                Some(Slot::Here(conn)) => conn,
-                Some(Slot::Out(noted)) => {
-                    noted.disarmed = true;
-                    continue;
-                }
-                None => continue,
-            };
-            if conn.armed != at {
-                continue;
-            }
-            conn.armed = 0;
-            if conn.rest_at != 0 && conn.rest_at <= now {
-                conn.rest_at = 0;
-                conn.http.release();
-            }
-            match conn.due() {
-                0 => {}
-                _ if conn.deadline != 0 && conn.deadline <= now => {
-                    self.pending.push_back(Item::Expired(token));
-                }
-                due => {
-                    conn.armed = due;
-                    self.timers.arm(due, token);
-                }
-            }
-        }
-    }
-
-    /// Makes sure a timer runs for the connection. True: before the polling thread would wake.
-    fn arm(&mut self, token: usize, conn: &mut Conn) -> bool {
-        let due = conn.due();
-        if due == 0 || conn.armed != 0 && conn.armed <= due {
-            return false;
-        }
-        conn.armed = due;
-        self.timers.arm(due, token);
-        due < self.wakes_at
     }
 }
 

@@ -216,6 +216,9 @@ impl<'a> Hand<'a> {
         conn.requests += 1;
         conn.body_began = self.stamp.now_ms;
         let head = conn.http.head();
+        if !head.same_fields {
+            conn.memo = 0;
+        }
         if head.expects_continue && !more {
             conn.output.lend(&mut self.spare);
             conn.output.buffer().extend_from_slice(CONTINUE);

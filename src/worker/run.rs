@@ -50,6 +50,7 @@ impl Hand<'_> {
             closing,
             number: conn.requests,
             thread: self.index,
+            memo: &mut conn.memo,
         };
         let mut sink = ReplySink {
             stream: &conn.stream,

@@ -36,12 +36,19 @@ pub fn start(crew: &Arc<Crew>, index: usize) {
 pub fn work(crew: &Arc<Crew>, index: usize) {
     let mut hand = Hand::new(&crew.context, index);
     crew.context.row.introduce(index, nix::sys::pthread::pthread_self());
+    let mut work = crew.next(index);
     loop {
-        match crew.next() {
-            Work::Serve(token, conn) => serve(&mut hand, crew, token, conn, false),
-            Work::Expire(token, conn) => serve(&mut hand, crew, token, conn, true),
-            Work::Accept(index) => {
-                let accepted = catch_unwind(AssertUnwindSafe(|| accept::accept(&mut hand, crew, index)));
+        match work {
+            Work::Serve(token, conn) => {
+                work = serve(&mut hand, crew, token, conn, false);
+                continue;
+            }
+            Work::Expire(token, conn) => {
+                work = serve(&mut hand, crew, token, conn, true);
+                continue;
+            }
+            Work::Accept(listener) => {
+                let accepted = catch_unwind(AssertUnwindSafe(|| accept::accept(&mut hand, crew, listener)));
                 if accepted.is_err() {
                     tracing::error!("Internal error while accepting a connection");
                 }
@@ -51,10 +58,12 @@ pub fn work(crew: &Arc<Crew>, index: usize) {
             Work::Retire if index == 0 => {}
             Work::Retire | Work::Over => return,
         }
+        work = crew.next(index);
     }
 }
 
-fn serve(hand: &mut Hand<'_>, crew: &Arc<Crew>, token: usize, mut conn: Box<Conn>, expired: bool) {
+/// Gives the connection its turn. Returns what is to be done next.
+fn serve(hand: &mut Hand<'_>, crew: &Arc<Crew>, token: usize, mut conn: Box<Conn>, expired: bool) -> Work {
     let turn = catch_unwind(AssertUnwindSafe(|| {
         if expired {
             deadlines::expire(hand, &mut conn);
@@ -66,5 +75,5 @@ fn serve(hand: &mut Hand<'_>, crew: &Arc<Crew>, token: usize, mut conn: Box<Conn
         conn.stage = Stage::Closed;
         false
     });
-    crew.put_back(token, conn, again);
+    crew.next_after(hand.index, token, conn, again)
 }

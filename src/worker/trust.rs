@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! 1. An untrusted peer's request leaves the endpoint as the sockets say it.
-//! 2. What one request said is forgotten before the next one on the connection is looked at.
+//! 2. What one request said is forgotten before the next one on the connection is looked at, unless
+//!    that one has the same field lines.
 //! 3. Two words that contradict each other are refused, never chosen from.
 
 use super::conn::Conn;
@@ -19,6 +20,11 @@ use crate::http::target::percent_decode;
 
 /// Fills in the endpoint for the request whose head is `bytes`.
 pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Result<(), Refusal> {
+    // Only the fields say something, and the same ones were judged for the request before. A mount
+    // prefix is held against each path.
+    if conn.http.head().same_fields && conn.endpoint.script_name.is_empty() {
+        return Ok(());
+    }
     if let Some(sockets) = &conn.sockets {
         conn.endpoint.clone_from(sockets);
     }

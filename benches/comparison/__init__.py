@@ -1,0 +1,1 @@
+"""The benchmark program; see benches/README.md."""

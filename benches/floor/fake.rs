@@ -1,0 +1,109 @@
+//! What does rwsgi cost when the application costs nothing? A runtime and an application in Rust,
+//! behind the same door as Python's: what is left is the server.
+//!
+//! Must not know: Python, connections.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rwsgi_core::config::raw::Object;
+use rwsgi_core::config::sources::Variables;
+use rwsgi_core::config::types::GunicornModule;
+use rwsgi_core::config::{ConfigError, Origin};
+use rwsgi_core::door::{
+    App, AppSpec, Configures, Exchange, Forks, HookSpec, Hooks, LoadFailure, LoggerSpec, Runtime, Sink, Step,
+    WrongHook,
+};
+use rwsgi_core::http::response::{HeadError, ResponseHead};
+
+/// A runtime without an interpreter.
+pub struct Fake;
+
+impl Forks for Fake {
+    fn before_fork(&self) {}
+    fn after_fork_parent(&self) {}
+    fn after_fork_child(&self) {}
+    fn released(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+}
+
+impl Configures for Fake {
+    fn set_env(&self, _: &str, _: Option<&str>) {}
+    fn read_configuration(&self, name: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
+        Err(ConfigError::general(Origin::Default, format!("there is no Python here to run {name}")))
+    }
+    fn provide_gunicorn(&self, _: GunicornModule) {}
+    fn hooks(&self, _: &HookSpec) -> Result<Arc<dyn Hooks>, WrongHook> {
+        Err(WrongHook { name: String::new(), problem: "there is no Python here".to_owned() })
+    }
+    fn settings_of(&self, _: &Object, _: bool) -> Result<Variables, ConfigError> {
+        Err(ConfigError::general(Origin::Default, "there is no Python here"))
+    }
+    fn run_script(&self, _: &str, _: &[String]) -> i32 {
+        1
+    }
+    fn choose_logger(&self, _: Option<&Arc<LoggerSpec>>, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Runtime for Fake {
+    fn sources(&self, _: &[String]) -> Vec<PathBuf> {
+        Vec::new()
+    }
+    fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
+        let (small, large) = (vec![b'x'; 10 << 10], vec![b'x'; 1 << 20]);
+        Ok(Arc::new(FakeApp { small, large }))
+    }
+    fn check_signals(&self) -> bool {
+        false
+    }
+    fn prepare_watchdog(&self) {}
+    fn stack(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn stack_by_force(&self, _: u64) -> Option<String> {
+        None
+    }
+    fn interrupt(&self, _: usize) -> bool {
+        false
+    }
+    fn finish(&self) {}
+}
+
+/// Answers the plain workloads of the comparison.
+struct FakeApp {
+    small: Vec<u8>,
+    large: Vec<u8>,
+}
+
+impl FakeApp {
+    fn answer(&self, exchange: &Exchange<'_>, out: &mut dyn Sink) -> Result<(), HeadError> {
+        let read;
+        let body: &[u8] = match exchange.head.path_bytes(exchange.bytes) {
+            b"/body/10k" => &self.small,
+            b"/body/1m" => &self.large,
+            b"/post" => {
+                read = format!("{:14}", exchange.body.len());
+                read.as_bytes()
+            }
+            _ => b"Hello, world!\n",
+        };
+        let mut head = ResponseHead::new();
+        head.start(b"200 OK")?;
+        head.field(b"Content-Type", b"text/plain")?;
+        out.head(&head, Some(body.len() as u64))?;
+        out.block(body, false);
+        Ok(())
+    }
+}
+
+impl App for FakeApp {
+    fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step {
+        match self.answer(exchange, out) {
+            Ok(()) => Step::Done,
+            Err(_) => Step::Failed,
+        }
+    }
+}

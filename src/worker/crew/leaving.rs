@@ -1,0 +1,78 @@
+//! How do threads and connections leave a crew?
+//!
+//! Must not know: why.
+//!
+//! Invariant: a connection is dropped outside of the lock; dropping one can run the application.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::state::Slot;
+use super::{Crew, PATIENCE_MS};
+use crate::system::clock::now_ms;
+use crate::worker::conn::Conn;
+use crate::worker::{deadlines, threads};
+
+impl Crew {
+    /// Marks a thread's index as free.
+    pub fn dismiss(&self, index: usize) {
+        let mut state = self.state();
+        if let Some(taken) = state.taken.get_mut(index) {
+            *taken = false;
+        }
+        drop(state);
+        self.follow.notify_all();
+    }
+
+    /// The same for a thread that has gone by itself. Between its last look and now it could
+    /// neither be woken nor be replaced: if nobody polls because of that, somebody is hired now.
+    pub fn depart(self: &Arc<Self>, index: usize) {
+        self.dismiss(index);
+        let mut state = self.state();
+        if !state.quit
+            && !state.leading
+            && !state.followers.are_there()
+            && let Some(index) = state.hire()
+        {
+            drop(state);
+            threads::start(self, index);
+        }
+    }
+
+    /// Connections that could be closed without taking anything from anybody, at most `most`.
+    pub fn take_idle(&self, most: usize) -> Vec<(usize, Box<Conn>)> {
+        let mut state = self.state();
+        let idle = state.slots.iter().filter_map(|(token, slot)| match slot {
+            Slot::Here(conn) if deadlines::is_idle(conn) => Some(token),
+            _ => None,
+        });
+        let tokens: Vec<usize> = idle.take(most).collect();
+        tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
+    }
+
+    /// Closes every connection that is in its slot, for the end.
+    pub fn close_all(&self) {
+        let conns: Vec<Box<Conn>> = {
+            let mut state = self.state();
+            let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
+            tokens.into_iter().filter_map(|token| state.check_out(token)).collect()
+        };
+        for conn in conns {
+            if conn.reply.ends_by_closing() {
+                conn.stream.abort_on_close();
+            }
+        }
+    }
+
+    /// Waits until the calling thread is the last one, or no longer if the drain is out of time.
+    pub fn wait_for_threads(&self) {
+        let patience = now_ms() + PATIENCE_MS;
+        let mut state = self.state();
+        let until = state.drain_deadline.min(patience).max(now_ms() + 100);
+        self.follow.notify_all();
+        while state.taken.iter().skip(1).any(|taken| *taken) && now_ms() < until {
+            let pause = Duration::from_millis(50);
+            state = self.follow.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
