@@ -83,7 +83,7 @@ def test_idle_connections_make_room(serve, threads):
 
 
 def test_busy_connections_are_not_closed_for_new_ones(serve, threads):
-    server = serve("echo_request", *threads, "--worker-connections", "3", "--header-timeout", "20")
+    server = serve("echo_request", *threads, "--worker-connections", "3", "--keep-alive", "60")
     busy = [Wire(server.address) for _ in range(3)]
     for wire in busy:
         wire.send(HEAD + b"Content-Length: 4\r\n\r\nab")
@@ -95,9 +95,10 @@ def test_busy_connections_are_not_closed_for_new_ones(serve, threads):
         waiting.reply()
     busy[0].send(b"cd")
     assert busy[0].reply().status == 200
-    busy[0].close()
-    waiting.socket.settimeout(10)
+    # Idle from here on, and kept alive for long: it makes room.
+    waiting.socket.settimeout(5)
     assert waiting.reply().status == 200
+    busy[0].expect_end(5)
     for wire in busy[1:]:
         wire.send(b"cd")
         assert wire.reply().status == 200

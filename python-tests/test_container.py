@@ -230,16 +230,18 @@ def test_the_image_runs_as_it_is_tested_here():
 def test_the_health_check_tells_an_answer_from_none(serve):
     _, command = last_stage()["HEALTHCHECK"].split("CMD ", 1)
     argv = json.loads(command)
-    server = serve("hello:application", chdir=EXAMPLES)
+    server = serve("hello:application", "--status-bind", "127.0.0.1:0", chdir=EXAMPLES)
+    address = server.log.wait(r"Status at: http://(\S+)")[1]
+    server.booted()
 
-    def healthy(port):
-        env = clean_environment(PORT=str(port))
+    def healthy():
+        env = clean_environment(RWSGI_STATUS_BIND=address)
         return subprocess.run(["python3", *argv[1:]], env=env, capture_output=True).returncode == 0
 
     assert argv[0] == "python"
-    assert healthy(server.port)
+    eventually(healthy, "ready when a worker serves")
     server.stop()
-    assert not healthy(server.port)
+    assert not healthy()
 
 
 def test_what_is_sent_to_the_builder_builds(tmp_path):

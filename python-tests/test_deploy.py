@@ -63,11 +63,13 @@ def test_kubernetes_deployment(manifests):
     sleep = float(container["lifecycle"]["preStop"]["exec"]["command"][1])
     grace = pod["spec"]["terminationGracePeriodSeconds"]
     assert grace > sleep + float(variables["RWSGI_GRACEFUL_TIMEOUT"])
-    [port] = container["ports"]
+    port, status = container["ports"]
     assert str(port["containerPort"]) == variables["PORT"]
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        action = container[probe].get("httpGet") or container[probe]["tcpSocket"]
-        assert action["port"] in (port["name"], port["containerPort"]) or isinstance(action["port"], str)
+    assert variables["RWSGI_STATUS_BIND"] == f"0.0.0.0:{status['containerPort']}"
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(status["containerPort"])
+    asked = {probe: container[probe]["httpGet"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert {action["port"] for action in asked.values()} == {status["name"]}
+    assert [action["path"] for action in asked.values()] == ["/readyz", "/readyz", "/healthz"]
     labels = pod["metadata"]["labels"]
     for selector in (deployment["selector"]["matchLabels"], manifests["Service"]["spec"]["selector"],
                      manifests["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]):
@@ -196,11 +198,12 @@ def test_nomad():
     task = block(group, "task", "rwsgi")
     variables = block(task, "env")
     assert variables["PORT"] == "${NOMAD_PORT_http}"
-    accepted({name: value for name, value in variables.items() if name != "PORT" and not name.startswith("__")})
+    assert variables["RWSGI_STATUS_BIND"] == "0.0.0.0:${NOMAD_PORT_status}"
+    accepted({name: value for name, value in variables.items() if not name.startswith("__") and "${" not in value})
     assert task["kill_signal"] == "SIGTERM"
     assert seconds(task["kill_timeout"]) > float(variables["RWSGI_GRACEFUL_TIMEOUT"])
     assert "http" in block(group, "network", "port") and block(group, "service")["port"] == "http"
-    assert block(task, "config")["ports"] == ["http"]
+    assert block(task, "config")["ports"] == ["http", "status"]
 
 
 # Releases

@@ -53,6 +53,40 @@ def test_the_life_of_a_server(configured):
     assert configured.notes("worker_int") == []
 
 
+def test_preloading_calls_pre_fork_where_the_application_is(configured):
+    server = configured.start(ALL + "    workers = 2\n    preload_app = True\n")
+    configured.wait_note("post_worker_init", 2)
+    workers = server.booted(2)
+    mold = int(server.log.wait(r"Booting mold with pid: (\d+)")[1])
+    os.kill(workers[0], signal.SIGKILL)
+    configured.wait_note("post_worker_init", 3)
+    assert server.stop() == 0
+    assert [n[0] for n in configured.notes("pre_fork")] == [mold] * 3
+    assert [n[2:] for n in configured.notes("pre_fork")] == [["[booting]", 1], ["[booting]", 2], ["[booting]", 3]]
+    assert sorted(n[2] for n in configured.notes("post_fork")) == sorted(server.booted(3))
+    assert all(n[0] == n[2] and n[4] == n[5] == server.pid for n in configured.notes("post_fork"))
+    assert sorted(n[4] for n in configured.notes("post_worker_init")) == [True] * 3
+    assert {n[0] for n in configured.notes("child_exit")} == {server.pid}
+    assert sorted(n[2] for n in configured.notes("child_exit")) == sorted(server.booted(3))
+
+
+def test_preloading_survives_a_pre_fork_that_raises(configured):
+    server = configured.start("""
+        preload_app = True
+        def pre_fork(server, worker):
+            note("pre_fork", worker.age)
+            if worker.age == 2:
+                raise RuntimeError("not this one")
+    """)
+    pid = int(server.booted(1)[0])
+    server.kill(signal.SIGTTIN)
+    server.log.wait(r"Mold \(pid:\d+\) exited with code 3. Its workers are not affected")
+    assert "RuntimeError: not this one" in server.log.text
+    with Wire(server.address) as wire:
+        assert wire.get("/").status == 200
+    assert pid in server.booted(1)
+
+
 def test_a_quick_stop_interrupts(configured):
     server = configured.start(ALL)
     configured.wait_note("post_worker_init")

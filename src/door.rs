@@ -36,6 +36,11 @@ pub trait Forks: Send + Sync {
     fn after_fork_parent(&self);
     /// Right after `fork` in the child: PyOS_AfterFork_Child.
     fn after_fork_child(&self);
+    /// Right before a fork whose child is to share what was [preloaded](Runtime::preload): it is put
+    /// out of the garbage collector's reach.
+    fn freeze(&self);
+    /// In such a child: the garbage collector looks after what is made from now on.
+    fn resume_collecting(&self);
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
     fn released(&self, work: &mut (dyn FnMut() + Send));
 }
@@ -76,6 +81,9 @@ pub trait Runtime: Forks {
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// The source files of the loaded code, and those that these names and patterns mean.
     fn sources(&self, extra: &[String]) -> Vec<PathBuf>;
+    /// As `load`, in a process whose children are to share what it loads: the garbage collector
+    /// rests, because it writes to every object it looks at.
+    fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;

@@ -2,10 +2,10 @@
 //!
 //! No policy, no effects but for looking up users, and random numbers for jitter.
 
+mod lives;
 mod logs;
 
 use std::ffi::OsString;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -14,23 +14,22 @@ use std::sync::Arc;
 use logs::{access_log, counts, error_log, prepare_access_log, statsd};
 
 use crate::cli::Invocation;
+use crate::config::Config;
 use crate::config::raw::Raw;
 use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
 };
-use crate::config::{Config, exit};
 use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Paste, Program, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log::{self, Owner};
-use crate::master::settings::{Bind, Hook, Reexec, StatusLife, WorkerLife};
-use crate::master::{MasterSettings, Seat};
-use crate::metrics::seat::Desk;
-use crate::status;
+use crate::master::MasterSettings;
+use crate::master::settings::{Bind, Hook, Reexec, StatusLife};
 use crate::system::user;
+use crate::worker::WorkerSettings;
 use crate::worker::settings::{Engine, Forwarding, Said, Watch};
-use crate::worker::{self, WorkerSettings};
+use lives::{Recruit, life, preload, status_life};
 
 /// Loggers that write what we write.
 const DEFAULT_LOGGERS: [&str; 3] = ["gunicorn.glogging.Logger", "_rwsgi.logger.Logger", "simple"];
@@ -82,8 +81,11 @@ pub fn master(
     let prepare = prepare_access_log(config, owner);
     prepare()?;
     let hooks = hooks(config, started)?;
+    let recruit = Recruit::of(config, started, hooks.clone())?;
     Ok(MasterSettings {
-        worker: WorkerLife(Rc::new(life(config, started, surroundings.clone(), hooks.clone())?)),
+        worker: life(recruit.clone(), surroundings.clone()),
+        // Code that changes is not worth keeping.
+        preload: (config.preload_app && !config.reload).then(|| preload(recruit, surroundings.clone())),
         status: StatusLife(Rc::new(status_life(config, started))),
         status_binds: config.status_bind.iter().map(bind).collect(),
         hooks,
@@ -125,39 +127,6 @@ pub fn master(
             }
         })),
     })
-}
-
-/// A worker's life under this configuration.
-fn life(
-    config: &Config,
-    started: &Started,
-    surroundings: Surroundings,
-    hooks: Option<Arc<dyn Hooks>>,
-) -> Result<impl Fn(Seat) -> i32 + use<>, String> {
-    let worker = WorkerSettings { hooks, ..worker(config, started)? };
-    let (most, jitter) = (config.max_requests, config.max_requests_jitter);
-    let runtime = Arc::clone(&started.runtime);
-    Ok(move |seat| {
-        if let Err(error) = surroundings.enter() {
-            tracing::error!("Worker failed to boot: {error}");
-            return i32::from(exit::BOOT);
-        }
-        let mut settings = worker.clone();
-        settings.max_requests = most.map(|most| most + random_below(jitter + 1));
-        worker::run(seat, settings, runtime.clone())
-    })
-}
-
-/// The status process's life under this configuration.
-fn status_life(config: &Config, started: &Started) -> impl Fn(Desk) -> i32 + use<> {
-    let surroundings = Surroundings::of(config, started);
-    move |desk| {
-        if let Err(error) = surroundings.enter() {
-            tracing::error!("Status process failed to boot: {error}");
-            return i32::from(exit::BOOT);
-        }
-        status::run(desk)
-    }
 }
 
 /// The operator's hooks; none where none is set.
@@ -407,9 +376,4 @@ fn addresses(networks: &Networks) -> Result<AddrSet, String> {
         }
     };
     AddrSet::parse(&text).map_err(|error| error.to_string())
-}
-
-/// A number from 0 to below `bound`, different in each worker.
-fn random_below(bound: u64) -> u64 {
-    RandomState::new().hash_one(std::process::id()) % bound.max(1)
 }

@@ -41,10 +41,12 @@ fn nothing_is_lost_in_a_storm() {
     let (start, mut kills) = (Instant::now(), 0);
     while start.elapsed() < span {
         match below(12) {
-            0 => server.configure("workers=2 boot=app boot_timeout=500"),
-            1 => server.configure("workers=4 boot=hang boot_timeout=200"),
+            0 => server.configure(&format!("workers=2 boot=app boot_timeout=500 preload={}", below(2))),
+            1 => server.configure(&format!("workers=4 boot=hang boot_timeout=200 preload={}", below(2))),
             2 => server.misconfigure(),
-            3..5 => server.configure(&format!("workers={} boot=slow", 1 + below(4))),
+            3..5 => {
+                server.configure(&format!("workers={} boot=slow preload={}", 1 + below(4), below(2)));
+            }
             5 => server.signal(Signal::SIGTTIN),
             6 => server.signal(Signal::SIGTTOU),
             7 => server.signal(Signal::SIGUSR1),

@@ -23,6 +23,8 @@ impl Forks for Fake {
     fn before_fork(&self) {}
     fn after_fork_parent(&self) {}
     fn after_fork_child(&self) {}
+    fn freeze(&self) {}
+    fn resume_collecting(&self) {}
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
@@ -55,6 +57,9 @@ impl Runtime for Fake {
     fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         let (small, large) = (vec![b'x'; 10 << 10], vec![b'x'; 1 << 20]);
         Ok(Arc::new(FakeApp { small, large }))
+    }
+    fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
+        self.load(spec)
     }
     fn check_signals(&self) -> bool {
         false

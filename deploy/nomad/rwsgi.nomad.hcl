@@ -21,6 +21,7 @@ job "web" {
 
     network {
       port "http" {}
+      port "status" {}
     }
 
     service {
@@ -30,7 +31,8 @@ job "web" {
 
       check {
         type     = "http"
-        path     = "/"
+        port     = "status"
+        path     = "/readyz"
         interval = "10s"
         timeout  = "5s"
       }
@@ -44,7 +46,7 @@ job "web" {
 
       config {
         image           = "registry.example.com/web:1"
-        ports           = ["http"]
+        ports           = ["http", "status"]
         readonly_rootfs = true
         cap_drop        = ["all"]
         mount {
@@ -59,6 +61,7 @@ job "web" {
       env {
         RWSGI_WSGI_APP         = "hello:application"
         PORT                   = "${NOMAD_PORT_http}"
+        RWSGI_STATUS_BIND      = "0.0.0.0:${NOMAD_PORT_status}"
         WEB_CONCURRENCY        = "2"
         RWSGI_GRACEFUL_TIMEOUT = "30"
       }

@@ -239,7 +239,7 @@ pub static SETTINGS: &[Setting] = &[
         .help("Replace workers when the application's code changes.")
         .more(
             "For development. An application that cannot be loaded is answered for by its traceback, until \
-             it can.",
+             it can. `preload_app` is left out.",
         ),
     Setting::theirs(Debugging, "reload_engine", Kind::Choice(&["auto", "poll", "inotify"], &[]), "auto")
         .flags(&["--reload-engine"])
@@ -269,7 +269,11 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--preload"])
         .example("true")
         .help("Load the application once, before workers are forked.")
-        .more("Saves memory and time; a reload loads new code all the same."),
+        .more(
+            "Saves memory and time. It is imported in a process of its own, the mold, from which workers are \
+             forked; a reload boots a new mold, so that new code is loaded all the same. The import runs \
+             before `user` and `group` take effect.",
+        ),
     Setting::theirs(ServerMechanics, "sendfile", Kind::Flag, "true")
         .flags(&["--sendfile"])
         .negations(&["--no-sendfile"])

@@ -78,6 +78,33 @@ struct Lines {
     sink: Option<Sink>,
 }
 
+impl AccessSettings {
+    /// What the records will have to carry, without opening anything.
+    pub fn needs(&self) -> Result<Needs, String> {
+        Ok(self.format()?.needs().clone())
+    }
+
+    fn format(&self) -> Result<Format, String> {
+        match &self.layout {
+            Layout::Text(format) => {
+                AccessFormat::compile(format).map(Format::Text).map_err(|error| error.to_string())
+            }
+            Layout::Json { names, request, response } => {
+                Ok(Format::Json(JsonFormat::new(*names, request, response)))
+            }
+        }
+    }
+}
+
+impl Format {
+    fn needs(&self) -> &Needs {
+        match self {
+            Format::Text(format) => format.needs(),
+            Format::Json(format) => format.needs(),
+        }
+    }
+}
+
 impl AccessLog {
     /// A log that writes lines of `format` to `sink`.
     pub fn new(format: AccessFormat, sink: Option<Sink>) -> AccessLog {
@@ -91,14 +118,7 @@ impl AccessLog {
 
     /// Opens what these settings ask for; the error is the operator's.
     pub fn open(settings: &AccessSettings) -> Result<AccessLog, String> {
-        let format = match &settings.layout {
-            Layout::Text(format) => {
-                AccessFormat::compile(format).map(Format::Text).map_err(|e| e.to_string())?
-            }
-            Layout::Json { names, request, response } => {
-                Format::Json(JsonFormat::new(*names, request, response))
-            }
-        };
+        let format = settings.format()?;
         let sink = settings.target.clone().map(Sink::open).transpose().map_err(|error| error.to_string())?;
         let mut log = AccessLog::made(format, AccessFilter::new(&settings.skip, settings.sample), sink);
         log.syslog = settings.syslog.clone().map(Syslog::open);
@@ -117,10 +137,7 @@ impl AccessLog {
 
     /// What the records have to carry for this log's format.
     pub fn needs(&self) -> &Needs {
-        match &self.format {
-            Format::Text(format) => format.needs(),
-            Format::Json(format) => format.needs(),
-        }
+        self.format.needs()
     }
 
     /// Adds a line. Written out at the next [`AccessLog::flush`], or now if the buffer is full.

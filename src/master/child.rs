@@ -1,6 +1,6 @@
 //! How does a forked child become a worker, or the status process?
 //!
-//! Between the fork and the child's own life: everything of the master is closed, privileges
+//! Between the fork and the child's own life: everything of the parent is closed, privileges
 //! are dropped, the tie to the master is made. Must not know what a child does.
 //!
 //! Invariants:
@@ -16,8 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use nix::sys::prctl::set_pdeathsig;
 use nix::unistd::{Pid, getpid, getppid};
 
-use super::settings::{MasterSettings, exit};
+use super::settings::{MasterSettings, WorkerLife, exit};
 use crate::door::{Forks, WorkerMoment};
+use crate::metrics::seat::Seat;
 use crate::system::signals::{Held, Signals};
 use crate::system::{proctitle, raw, user};
 
@@ -30,6 +31,14 @@ pub struct Role {
     pub master: i32,
     /// A worker's slot; `None`: it is not a worker.
     pub slot: Option<usize>,
+}
+
+/// A worker's life.
+pub fn work(life: &WorkerLife, seat: Seat) -> i32 {
+    seat.row.enter(std::process::id().cast_signed());
+    let code = (life.0)(seat);
+    tracing::info!(target: "rwsgi", "Worker exiting (pid: {})", std::process::id());
+    code
 }
 
 /// Lives the life of a `role`, then ends the process. `born` closes what is the master's and

@@ -1,6 +1,6 @@
 //! How is a child forked, and what of the master does it take along?
 //!
-//! The only place that forks. Must not decide when, nor know what a child does.
+//! The only place of the master's that forks, with `molds`. Must not decide when, nor know what a child does.
 //!
 //! Invariants:
 //! 1. Every fork is bracketed by the interpreter's own hooks and happens with signals held.
@@ -44,14 +44,8 @@ impl Hands<'_> {
                     let lifeline = self.lifeline.duplicate()?;
                     Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
                 };
-                let life = |seat: Seat| {
-                    seat.row.enter(std::process::id().cast_signed());
-                    let code = (settings.worker.0)(seat);
-                    tracing::info!(target: "rwsgi", "Worker exiting (pid: {})", std::process::id());
-                    code
-                };
                 let role = Role { name: "worker", master, slot: Some(slot) };
-                child::live(runtime, &settings, held, role, seat, life)
+                child::live(runtime, &settings, held, role, seat, |seat| child::work(&settings.worker, seat))
             }
             Ok(Forked::Parent(pid)) => {
                 self.runtime.after_fork_parent();
@@ -102,7 +96,7 @@ impl Hands<'_> {
     }
 
     /// The slot's row, made anew if it has too few lines.
-    fn seat_row(&mut self, slot: usize, threads: usize) -> std::io::Result<Row> {
+    pub(super) fn seat_row(&mut self, slot: usize, threads: usize) -> std::io::Result<Row> {
         let mut mapped = false;
         while self.rows.len() <= slot {
             self.rows.push(Row::new(threads)?);
@@ -143,10 +137,11 @@ impl Hands<'_> {
     }
 
     /// In a child: closes all that is the master's.
-    fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) {
         self.signals = None;
         self.hold = None;
         self.bells.clear();
+        self.molds.clear();
         self.rows.clear();
         self.era.listeners.clear();
         self.era.status.clear();
@@ -157,10 +152,11 @@ impl Hands<'_> {
 }
 
 /// A worker's sockets.
-fn own_sockets(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
+pub(super) fn own_sockets(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
     era.listeners.iter().map(|bound| bound.for_worker(era.settings.backlog)).collect()
 }
 
+/// This process's own handles.
 fn handles(listeners: &Listeners) -> std::io::Result<Vec<crate::system::listener::Listener>> {
     listeners.iter().map(|bound| bound.listener.duplicate()).collect()
 }

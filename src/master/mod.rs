@@ -13,7 +13,10 @@
 mod child;
 mod fork;
 mod gauges;
+mod line;
 mod listeners;
+mod mold;
+mod molds;
 mod perform;
 mod pidfile;
 mod plan;
@@ -36,7 +39,7 @@ use crate::metrics::ledger::Ledger;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
 use crate::system::daemon::{self, Streams};
-use crate::system::raw::{self, Forked};
+use crate::system::raw::{self, Forked, Reaped};
 use crate::system::signals::{Signal, Signals};
 use crate::system::systemd::{self, Notifier};
 use gauges::Gauges;
@@ -115,6 +118,7 @@ fn start<'a>(
         ledger: Ledger::new(Moment::now(), clock::unix_ms()).map_err(|error| format!("mmap: {error}"))?,
         aide: None,
         bells: Vec::new(),
+        molds: Vec::new(),
         lifeline,
         hold: Some(hold),
         signals: Some(signals),
@@ -286,6 +290,7 @@ fn sleep(hands: &Hands<'_>, plan: &Plan, now: Moment, gauges: Option<Moment>) {
     let parent = plan.has_parent().then_some(PARENT_LOOK);
     let mut fds: Vec<BorrowedFd<'_>> = hands.signals.iter().map(Signals::as_fd).collect();
     fds.extend(hands.bells.iter().map(|(_, fd)| fd.as_fd()));
+    fds.extend(hands.molds.iter().filter_map(|mold| mold.line.as_ref()).map(AsFd::as_fd));
     wait(hands, &fds, due.into_iter().chain(parent).min());
 }
 
@@ -303,8 +308,32 @@ fn wait(hands: &Hands<'_>, fds: &[BorrowedFd<'_>], span: Option<Duration>) {
 }
 
 /// What has happened since the last time. Bells come before deaths: a worker that served for a
-/// moment and died did serve.
+/// moment and died did serve. What is read last is told first: whoever rang, or is dead, was
+/// reported by its mold before.
 fn gather(hands: &mut Hands<'_>, plan: &Plan, now: Moment, parent: nix::unistd::Pid) -> Vec<Event> {
+    let signals = hands.signals.as_ref().map(Signals::drain).unwrap_or_default();
+    let children = signals.contains(&Signal::Chld);
+    let dead: Vec<Reaped> = std::iter::from_fn(|| children.then(raw::reap).flatten()).collect();
+    let rings = hear_bells(hands);
+    let reaped: Vec<i32> = dead.iter().map(|child| child.pid).collect();
+    let mut events = hands.hear_molds(&reaped);
+    events.extend(rings);
+    events.extend(signals.into_iter().filter(|signal| *signal != Signal::Chld).map(Event::Signal));
+    events.extend(dead.into_iter().map(|child| {
+        let ended = child.ended.map_or_else(Ended::Signal, Ended::Code);
+        Event::Exited { pid: child.pid, ended }
+    }));
+    if plan.has_parent() && nix::unistd::getppid() != parent {
+        events.push(Event::ParentGone);
+    }
+    if plan.wants_look(now) {
+        events.push(Event::Observed(look(hands, plan)));
+    }
+    events.push(Event::Tick);
+    events
+}
+
+fn hear_bells(hands: &mut Hands<'_>) -> Vec<Event> {
     let mut events = Vec::new();
     hands.bells.retain(|(slot, fd)| {
         let Some(rings) = seat::hear(fd.as_fd()) else { return false };
@@ -314,20 +343,6 @@ fn gather(hands: &mut Hands<'_>, plan: &Plan, now: Moment, parent: nix::unistd::
         }));
         true
     });
-    let signals = hands.signals.as_ref().map(Signals::drain).unwrap_or_default();
-    let children = signals.contains(&Signal::Chld);
-    events.extend(signals.into_iter().filter(|signal| *signal != Signal::Chld).map(Event::Signal));
-    while let Some(reaped) = children.then(raw::reap).flatten() {
-        let ended = reaped.ended.map_or_else(Ended::Signal, Ended::Code);
-        events.push(Event::Exited { pid: reaped.pid, ended });
-    }
-    if plan.has_parent() && nix::unistd::getppid() != parent {
-        events.push(Event::ParentGone);
-    }
-    if plan.wants_look(now) {
-        events.push(Event::Observed(look(hands, plan)));
-    }
-    events.push(Event::Tick);
     events
 }
 

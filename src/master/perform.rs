@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use super::Reload;
 use super::listeners::{self, Files, Listeners};
+use super::molds::Running;
 use super::pidfile::{self, Pidfile};
 use super::plan::{Action, Event, Level, Note};
 use super::settings::MasterSettings;
@@ -59,6 +60,8 @@ pub struct Hands<'a> {
     pub aide: Option<i32>,
     /// Boot pipes, with their slots.
     pub bells: Vec<(usize, OwnedFd)>,
+    /// The molds that live, and the lines to them.
+    pub molds: Vec<Running>,
     /// What children watch.
     pub lifeline: Lifeline,
     /// What keeps the lifeline uncut.
@@ -87,7 +90,9 @@ impl Hands<'_> {
     /// Does it, and says what came of it.
     pub fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Spawn { slot, generation } => return Some(self.spawn(slot, generation)),
+            Action::Spawn { slot, generation } => return self.spawn(slot, generation),
+            Action::ForkMold { generation } => return Some(self.fork_mold(generation)),
+            Action::EndMold { pid } => self.end_mold(pid),
             Action::Load { generation } => return Some(self.load(generation)),
             Action::Reexec => return Some(self.reexec()),
             Action::SpawnStatus => return Some(self.spawn_status()),
@@ -136,19 +141,31 @@ impl Hands<'_> {
         self.hook_or_stop(MasterMoment::WorkersChanged { new, old: Some(old) });
     }
 
-    fn spawn(&mut self, slot: usize, generation: u32) -> Event {
-        let era = match &self.candidate {
+    /// The settings and sockets of a generation that is in force, or has yet to prove itself.
+    pub fn era_of(&self, generation: u32) -> Era {
+        match &self.candidate {
             Some(candidate) if candidate.generation == generation => candidate.clone(),
             _ => self.era.clone(),
-        };
+        }
+    }
+
+    /// Forks a worker, or has it forked: then what comes of it is reported later.
+    fn spawn(&mut self, slot: usize, generation: u32) -> Option<Event> {
+        let era = self.era_of(generation);
+        if era.settings.preload.is_some() {
+            return self.order_worker(slot, &era).err().map(|error| {
+                tracing::error!(target: "rwsgi", "ordering a worker: {error}");
+                Event::SpawnFailed { slot }
+            });
+        }
         let hooks = era.settings.hooks.clone();
         if let Some(Err(error)) = hooks.as_ref().map(|hooks| hooks.in_master(MasterMoment::Forking { slot }))
         {
             tracing::error!(target: "rwsgi", "Unhandled exception in main loop: {error}");
             self.broken = true;
-            return Event::SpawnFailed { slot };
+            return Some(Event::SpawnFailed { slot });
         }
-        match self.fork_worker(slot, era) {
+        Some(match self.fork_worker(slot, era) {
             Ok(pid) => {
                 // Only noted down: nothing of the operator's runs, so nothing can raise.
                 let _ = hooks.map(|hooks| hooks.in_master(MasterMoment::Forked { slot, pid }));
@@ -158,7 +175,7 @@ impl Hands<'_> {
                 tracing::error!(target: "rwsgi", "fork: {error}");
                 Event::SpawnFailed { slot }
             }
-        }
+        })
     }
 
     fn spawn_status(&mut self) -> Event {

@@ -48,6 +48,19 @@ pub enum Bind {
 #[derive(Clone)]
 pub struct WorkerLife(pub Rc<dyn Fn(Seat) -> i32>);
 
+/// Loads the application, once, in a mold. The error is the exit code.
+#[derive(Clone)]
+pub struct Preload(pub Rc<dyn Fn() -> Result<Preloaded, i32>>);
+
+/// What a mold does with the application it has loaded.
+pub struct Preloaded {
+    /// What a worker forked from it does.
+    pub worker: WorkerLife,
+    /// Lets the application handle signals of its own.
+    pub woken: Hook,
+    /// Lets it take its leave, at the end of the mold.
+    pub finish: Hook,
+}
 /// The status process's whole life, run once in the forked child; returns the exit code.
 #[derive(Clone)]
 pub struct StatusLife(pub Rc<dyn Fn(Desk) -> i32>);
@@ -57,6 +70,8 @@ pub struct StatusLife(pub Rc<dyn Fn(Desk) -> i32>);
 pub struct MasterSettings {
     /// What a worker of this configuration does.
     pub worker: WorkerLife,
+    /// The application is loaded once per generation, in a mold; workers are forked from it.
+    pub preload: Option<Preload>,
     /// What the status process of this configuration does.
     pub status: StatusLife,
     /// Where it answers; empty: there is none.
@@ -131,6 +146,7 @@ impl MasterSettings {
             max_worker_age: self.max_worker_age,
             max_worker_age_jitter: self.max_worker_age_jitter,
             max_worker_memory: self.max_worker_memory,
+            preload: self.preload.is_some(),
             status: !self.status_binds.is_empty(),
         }
     }
@@ -170,6 +186,12 @@ impl Default for Hook {
 impl std::fmt::Debug for WorkerLife {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("WorkerLife")
+    }
+}
+
+impl std::fmt::Debug for Preload {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Preload")
     }
 }
 

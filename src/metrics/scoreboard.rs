@@ -15,6 +15,7 @@ mod snapshot;
 mod tests;
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -162,6 +163,18 @@ impl Row {
         Ok(Row { words: Arc::new(words), threads })
     }
 
+    /// The row another process has made for `threads` threads.
+    pub fn adopt(file: OwnedFd, threads: usize) -> io::Result<Row> {
+        let threads = threads.clamp(1, MAX_THREADS);
+        let words = SharedWords::adopt(file, head::WORDS + threads * line::WORDS)?;
+        Ok(Row { words: Arc::new(words), threads })
+    }
+
+    /// What another process needs to [adopt](Row::adopt) it.
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.words.file()
+    }
+
     /// How many threads have a line.
     pub fn threads(&self) -> usize {
         self.threads
@@ -212,6 +225,11 @@ impl Row {
     /// How many threads the worker in it has.
     pub fn threads_in_use(&self) -> usize {
         self.head(head::THREADS).load(Ordering::Relaxed) as usize
+    }
+
+    /// The process in it, once it is known; 0 before.
+    pub fn pid(&self) -> i32 {
+        self.head(head::PID).load(Ordering::Acquire) as i32
     }
 
     /// Marks the row as nobody's. Counters stay.
@@ -283,7 +301,7 @@ impl Row {
 impl Row {
     /// Right after the fork.
     pub fn enter(&self, pid: i32) {
-        self.head(head::PID).store(pid.unsigned_abs().into(), Ordering::Relaxed);
+        self.head(head::PID).store(pid.unsigned_abs().into(), Ordering::Release);
     }
 
     /// The state the worker is in now.

@@ -69,6 +69,11 @@ impl Bell {
         Ok((read, Bell(write)))
     }
 
+    /// The bell that was made in another process.
+    pub fn adopt(fd: OwnedFd) -> Bell {
+        Bell(fd)
+    }
+
     /// Tells the master that this worker serves.
     pub fn booted(&self) -> io::Result<()> {
         self.ring(b'B')
@@ -85,6 +90,12 @@ impl Bell {
             Ok(_) | Err(nix::Error::EAGAIN) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

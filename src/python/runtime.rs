@@ -82,6 +82,16 @@ impl Forks for PyRuntime {
         support::is_ours();
     }
 
+    fn freeze(&self) {
+        // Without a collection before it: that would only punch holes into pages that are to be
+        // shared, and new objects of the children would then fill them.
+        collector("freeze");
+    }
+
+    fn resume_collecting(&self) {
+        collector("enable");
+    }
+
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         // Attaching first gives a thread of ours one thread state for its whole life: made anew
         // for each request it would cost a microsecond and lose the application's thread-locals.
@@ -189,6 +199,13 @@ impl Runtime for PyRuntime {
         })
     }
 
+    fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
+        collector("disable");
+        let loaded = self.load(spec);
+        flush_streams();
+        loaded
+    }
+
     fn check_signals(&self) -> bool {
         Python::attach(|py| match py.check_signals() {
             Ok(()) => false,
@@ -236,6 +253,25 @@ impl Runtime for PyRuntime {
     fn finish(&self) {
         Python::attach(|py| self.call_support(py, "finish", |support| &support.finish));
     }
+}
+
+/// What waits in a buffer at a fork is written by every child.
+fn flush_streams() {
+    Python::attach(|py| {
+        for name in ["stdout", "stderr"] {
+            // The application may have put anything there, or nothing.
+            let _ = py.import("sys").and_then(|sys| sys.getattr(name)?.call_method0("flush"));
+        }
+    });
+}
+
+/// Calls a function of the module `gc`.
+fn collector(function: &str) {
+    Python::attach(|py| {
+        if let Err(error) = py.import("gc").and_then(|gc| gc.call_method0(function)) {
+            tracing::error!("gc.{function} failed: {error}");
+        }
+    });
 }
 
 fn broken(error: &PyErr) -> LoadFailure {

@@ -10,11 +10,16 @@
 //!    `errno` as it found it.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
+use std::io::IoSliceMut;
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// What [`fork`] returned, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +88,13 @@ pub fn thread_id() -> u32 {
     unsafe { libc::gettid() }.unsigned_abs()
 }
 
-/// An anonymous mapping shared with every process forked after its creation, as zeroed words.
+/// Zeroed words shared with every process forked after their creation, and with those they are
+/// [passed](SharedWords::file) to.
 #[derive(Debug)]
 pub struct SharedWords {
     start: ptr::NonNull<AtomicU64>,
     count: usize,
+    file: Option<OwnedFd>,
 }
 
 // SAFETY: the mapping lives until drop and is only reachable as atomics.
@@ -96,26 +103,48 @@ unsafe impl Send for SharedWords {}
 unsafe impl Sync for SharedWords {}
 
 impl SharedWords {
-    /// Maps at least `count` words.
+    /// Maps at least `count` words. Where the kernel has no anonymous files they cannot be passed.
     pub fn new(count: usize) -> io::Result<SharedWords> {
-        let bytes = count.max(1) * size_of::<AtomicU64>();
-        // SAFETY: a fresh anonymous mapping aliases nothing.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
+        let count = count.max(1);
+        let made = memfd_create("rwsgi-words", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from);
+        let file = made.map(File::from).and_then(|file| file.set_len(bytes(count) as u64).map(|()| file));
+        SharedWords::map(file.ok().map(OwnedFd::from), count)
+    }
+
+    /// Maps what another process has made with `count` words.
+    pub fn adopt(file: OwnedFd, count: usize) -> io::Result<SharedWords> {
+        let file = File::from(file);
+        // A mapping longer than its file would kill who touches its end.
+        if file.metadata()?.len() < bytes(count.max(1)) as u64 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        SharedWords::map(Some(file.into()), count.max(1))
+    }
+
+    fn map(file: Option<OwnedFd>, count: usize) -> io::Result<SharedWords> {
+        let (flags, fd) = match &file {
+            Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+            None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
         };
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a mapping at an address of the kernel's choice replaces nothing; the file, if
+        // there is one, is as long as the mapping and is never cut: only we have it.
+        let address = unsafe { libc::mmap(ptr::null_mut(), bytes(count), protection, flags, fd, 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let start = ptr::NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(SharedWords { start, count: count.max(1) })
+        Ok(SharedWords { start, count, file })
     }
+
+    /// What another process maps to share them.
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
+    }
+}
+
+fn bytes(count: usize) -> usize {
+    count * size_of::<AtomicU64>()
 }
 
 impl Deref for SharedWords {
@@ -132,7 +161,7 @@ impl Drop for SharedWords {
     fn drop(&mut self) {
         // SAFETY: start and length are those of our own mapping; no reference outlives self.
         // A failure leaves the mapping in place, which is harmless.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
+        unsafe { libc::munmap(self.start.as_ptr().cast(), bytes(self.count)) };
     }
 }
 
@@ -184,6 +213,26 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: `copy` was just made and is owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
+
+/// Takes one message, and the descriptors that came with it, from a socket that keeps messages
+/// apart: the message's length and its descriptors, close-on-exec. Nothing there: `WouldBlock`.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; MOST_PASSED]);
+    let mut pieces = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut pieces, Some(&mut space), flags)?;
+    let mut received = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just made these for this process; nobody else knows them.
+            received.extend(numbers.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok((message.bytes, received))
+}
+
+/// Descriptors in one message at most: the kernel's own limit (SCM_MAX_FD).
+pub const MOST_PASSED: usize = 253;
 
 /// Overwrites the bytes at `start..end` of this process's argument area with `title`,
 /// zero-padded; the last byte stays zero (the kernel would read on into the environment).
@@ -302,6 +351,17 @@ mod tests {
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
         words[999].store(7, Ordering::Relaxed);
         assert_eq!(words[999].load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn passed_words_are_the_same_words() {
+        let words = SharedWords::new(600).unwrap();
+        let file = words.file().unwrap().try_clone_to_owned().unwrap();
+        let other = SharedWords::adopt(file, 600).unwrap();
+        words[599].store(7, Ordering::Relaxed);
+        assert_eq!(other[599].load(Ordering::Relaxed), 7);
+        let file = words.file().unwrap().try_clone_to_owned().unwrap();
+        assert!(SharedWords::adopt(file, 601).is_err());
     }
 
     #[test]

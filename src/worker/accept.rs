@@ -27,7 +27,7 @@ pub fn accept(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) {
     // With others to share with, one at a time: the rest of a burst wakes them.
     let batch = if hand.context.settings.app.multiprocess { 1 } else { BATCH };
     for _ in 0..batch {
-        if !make_room(crew) {
+        if !has_room(crew) {
             return;
         }
         match accept_one(hand, crew, &entrance) {
@@ -82,6 +82,7 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) -> Acc
     {
         tracing::error!("Cannot wait on a listener: {error}");
     }
+    make_room(crew);
     let mut conn = Box::new(enter(hand, entrance, stream, peer));
     let token = match crew.admit(&mut conn) {
         Ok(token) => token,
@@ -109,24 +110,28 @@ fn enter(
     Conn::new(stream, peer, &entrance.address, stage, trusted)
 }
 
-/// Whether there is room for another connection, after making some if need be.
-fn make_room(crew: &Arc<Crew>) -> bool {
-    let most = crew.context.settings.connections;
-    if crew.open() < most {
-        return true;
-    }
-    for (token, mut conn) in crew.take_idle(1) {
-        conn.stage = Stage::Closed;
-        crew.put_back(token, conn, false);
-    }
-    if crew.open() < most {
-        return true;
-    }
+/// Whether another connection may be accepted: there is room, or can be made.
+fn has_room(crew: &Arc<Crew>) -> bool {
     let mut state = crew.state();
+    if state.open() < crew.context.settings.connections || state.idlest().is_some() {
+        return true;
+    }
     if let Err(error) = state.listeners.pause(Pause::Full, &crew.registry) {
         tracing::error!("Cannot pause a listener: {error}");
     }
     false
+}
+
+/// Closes an idle connection for one that has been accepted. Not before: the one that waits may be
+/// another worker's by then, and the idle one would have been closed for nothing.
+fn make_room(crew: &Arc<Crew>) {
+    if crew.open() < crew.context.settings.connections {
+        return;
+    }
+    if let Some((token, mut conn)) = crew.take_idlest() {
+        conn.stage = Stage::Closed;
+        crew.put_back(token, conn, false);
+    }
 }
 
 fn is_starved(error: &io::Error) -> bool {

@@ -22,10 +22,11 @@ use super::reloader::{self, Attempt};
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
 use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
-use crate::log::AccessLog;
+use crate::log::{AccessLog, AccessSettings};
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
+use crate::system::orphans::{self, Tie};
 use crate::system::signals::{Signal, Signals};
 
 /// Exit code: asked to end, and did.
@@ -38,11 +39,29 @@ const APP: i32 = 4;
 /// What a worker listens to.
 const WANTED: [Signal; 4] = [Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1];
 
-/// A worker's whole life. Returns its exit code.
-pub fn run(seat: Seat, mut settings: WorkerSettings, runtime: Arc<dyn Runtime>) -> i32 {
+/// Loads the application for workers that are forked later. The error is the exit code.
+pub fn preload(settings: &WorkerSettings, runtime: &dyn Runtime) -> Result<Arc<dyn App>, i32> {
+    let mut spec = settings.app.clone();
+    spec.log_environ = match settings.access.as_ref().map(AccessSettings::needs).transpose() {
+        Ok(needs) => needs.map(|needs| needs.environ).unwrap_or_default(),
+        Err(error) => {
+            tracing::error!("Cannot open the access log: {error}");
+            return Err(BOOT);
+        }
+    };
+    runtime.preload(&spec).map_err(|failure| loading_failed(&failure))
+}
+
+/// A worker's whole life, with the application loaded or to be loaded. Returns its exit code.
+pub fn run(
+    seat: Seat,
+    mut settings: WorkerSettings,
+    runtime: Arc<dyn Runtime>,
+    loaded: Option<Arc<dyn App>>,
+) -> i32 {
     let pid = std::process::id();
     let hooks = settings.hooks.clone();
-    let code = match boot(seat, &mut settings, &runtime) {
+    let code = match boot(seat, &mut settings, &runtime, loaded) {
         Ok(crew) => {
             serve(&crew);
             OK
@@ -69,27 +88,29 @@ enum Failure {
     Os(&'static str, std::io::Error),
 }
 
-fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -> Result<Arc<Crew>, Failure> {
+fn boot(
+    seat: Seat,
+    settings: &mut WorkerSettings,
+    runtime: &Arc<dyn Runtime>,
+    loaded: Option<Arc<dyn App>>,
+) -> Result<Arc<Crew>, Failure> {
     let os = |what| move |error| Failure::Os(what, error);
     let Seat { listeners, row, bell, lifeline, .. } = seat;
+    // An import that hangs would not see the polite signal, and nobody waits for a worker that boots.
+    orphans::end_with(Tie::Kill).map_err(os("cannot be tied to the master"))?;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
     watchdog::reserve_poke().map_err(os("cannot block a signal"))?;
     runtime.prepare_watchdog();
     let access = open_access(settings).map_err(os("cannot open the access log"))?;
     settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
     let mut attempt = Attempt { began: Some(SystemTime::now()), failed: None };
-    let app: Arc<dyn App> = match runtime.load(&settings.app) {
-        Ok(app) => app,
-        Err(failure) if settings.reload.is_some() && failure.kind == LoadFailureKind::App => {
-            loading_failed(&failure);
-            let page = FailurePage::new(&failure.message, &failure.traceback);
-            attempt.failed = Some(failure.files);
-            Arc::new(page)
-        }
-        Err(failure) => return Err(Failure::Load(failure)),
+    let app = match loaded {
+        Some(app) => app,
+        None => load(settings, &**runtime, &mut attempt).map_err(Failure::Load)?,
     };
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
+    orphans::end_with(Tie::Term).map_err(os("cannot be tied to the master"))?;
 
     if let Some(hooks) = &settings.hooks {
         hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
@@ -97,7 +118,8 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
 
     let context =
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
-    watchdog::start(&context).map_err(os("cannot start the watchdog's thread"))?;
+    let watched = lifeline.duplicate().map_err(os("cannot copy a descriptor"))?;
+    watchdog::start(&context, watched).map_err(os("cannot start the watchdog's thread"))?;
     let crew =
         Crew::new(context, Listeners::new(listeners), lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
@@ -105,6 +127,23 @@ fn boot(seat: Seat, settings: &mut WorkerSettings, runtime: &Arc<dyn Runtime>) -
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;
     reloader::start(&crew.context, attempt);
     Ok(Arc::new(crew))
+}
+
+/// The application, or in development what answers for one that cannot be loaded.
+fn load(
+    settings: &WorkerSettings,
+    runtime: &dyn Runtime,
+    attempt: &mut Attempt,
+) -> Result<Arc<dyn App>, LoadFailure> {
+    match runtime.load(&settings.app) {
+        Err(failure) if settings.reload.is_some() && failure.kind == LoadFailureKind::App => {
+            loading_failed(&failure);
+            let page = FailurePage::new(&failure.message, &failure.traceback);
+            attempt.failed = Some(failure.files);
+            Ok(Arc::new(page))
+        }
+        loaded => loaded,
+    }
 }
 
 fn register(crew: &Crew) -> std::io::Result<()> {

@@ -29,6 +29,7 @@ use slab::Slab;
 
 use super::conn::Conn;
 use super::context::Context;
+use super::deadlines::is_idle;
 use super::listeners::{Listeners, Pause};
 use super::tally::Tally;
 use super::threads;
@@ -193,7 +194,9 @@ impl Crew {
     }
 
     fn next_in<'a>(&'a self, mut state: MutexGuard<'a, State>, index: usize) -> Work {
-        let mut surplus = state.followers.is_surplus();
+        // Who has just queued a request has to look whether a thread came out meanwhile: that one
+        // has looked already, and polls.
+        let mut surplus = state.followers.is_surplus() && state.waiting.is_empty();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
                 state.quit = true;
@@ -356,7 +359,7 @@ impl Crew {
 
     /// How many connections are open.
     pub fn open(&self) -> usize {
-        self.state().slots.len()
+        self.state().open()
     }
 
     /// Brings a connection back after its turn. `again`: it wants another one soon.
@@ -402,6 +405,10 @@ impl Crew {
             }
             _ => false,
         };
+        // Whoever is idle can make room for those that wait in the kernel.
+        if is_idle(&conn) {
+            report(state.listeners.resume(Pause::Full, &self.registry));
+        }
         let ready = conn.wants_in && !conn.queued;
         conn.queued |= ready;
         let sooner = state.arm(token, &mut conn);

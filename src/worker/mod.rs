@@ -34,5 +34,5 @@ mod transport;
 mod trust;
 mod watchdog;
 
-pub use boot::run;
+pub use boot::{preload, run};
 pub use settings::WorkerSettings;

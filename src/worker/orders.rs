@@ -75,11 +75,8 @@ fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     hand.context.draining.store(true, Ordering::Relaxed);
     if hand.context.settings.reload.is_some() {
         // Whoever changed the code wants to see the new one, not a connection that was kept.
-        for (token, mut conn) in crew.take_idle(usize::MAX) {
-            // A new one, whose request is on its way, is served.
-            if conn.requests > 0 {
-                conn.stage = Stage::Closed;
-            }
+        for (token, mut conn) in crew.take_kept() {
+            conn.stage = Stage::Closed;
             crew.put_back(token, conn, false);
         }
     }

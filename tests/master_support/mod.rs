@@ -27,7 +27,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
 use rwsgi_core::door::Forks;
-use rwsgi_core::master::settings::{Bind, Hook, MasterSettings, Reexec, StatusLife, WorkerLife};
+use rwsgi_core::master::settings::{
+    Bind, Hook, MasterSettings, Preload, Preloaded, Reexec, StatusLife, WorkerLife,
+};
 use rwsgi_core::master::{self, Seat};
 use rwsgi_core::metrics::scoreboard::{Row, State};
 use rwsgi_core::system::clock::{Moment, now_ms};
@@ -62,10 +64,12 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
     let millis = |key: &str, default: u64| Duration::from_millis(number(key, default));
     let optional = |key: &str| values.get(key).map(PathBuf::from);
     let (boot, mark) = (get("boot", "ok"), get("mark", "-"));
+    let preload = (number("preload", 0) == 1).then(|| preload(&boot, &mark));
     Ok(MasterSettings {
         status: StatusLife(Rc::new(rwsgi_core::status::run)),
         status_binds: optional("status_bind").map(Bind::Unix).into_iter().collect(),
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
+        preload,
         hooks: None,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),
         backlog: 1024,
@@ -98,6 +102,24 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
         reopen_logs: Hook(Rc::new(|| tracing::info!(target: "rwsgi", "logs reopened"))),
         in_force: Hook::default(),
     })
+}
+
+/// What a mold does: the import that a worker would do otherwise, well or ill.
+fn preload(boot: &str, mark: &str) -> Preload {
+    let (boot, mark) = (boot.to_owned(), mark.to_owned());
+    Preload(Rc::new(move || {
+        tracing::info!(target: "rwsgi", "imported {mark}");
+        match boot.as_str() {
+            "app" => return Err(4),
+            "boot" => return Err(3),
+            "hang" => std::thread::sleep(Duration::from_secs(600)),
+            "slow" => std::thread::sleep(Duration::from_millis(300)),
+            _ => {}
+        }
+        let mark = mark.clone();
+        let worker = WorkerLife(Rc::new(move |seat| worker(&seat, "ok", &mark)));
+        Ok(Preloaded { worker, woken: Hook::default(), finish: Hook::default() })
+    }))
 }
 
 /// Answers one request per connection with "PID GENERATION MARK"; paths make it misbehave.
@@ -190,6 +212,8 @@ impl Forks for NoPython {
     fn before_fork(&self) {}
     fn after_fork_parent(&self) {}
     fn after_fork_child(&self) {}
+    fn freeze(&self) {}
+    fn resume_collecting(&self) {}
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
@@ -264,7 +288,7 @@ impl Server {
 
     /// Writes a configuration nobody can read.
     pub fn misconfigure(&self) {
-        fs::write(&self.config, "rubbish").unwrap();
+        replace(&self.config, "rubbish");
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -347,7 +371,14 @@ impl Drop for Server {
 fn write_config(directory: &Path, config: &str) {
     let here = directory.display();
     let text = format!("bind={here}/socket\npidfile={here}/pid\n{}", config.replace(' ', "\n"));
-    fs::write(directory.join("config"), text).unwrap();
+    replace(&directory.join("config"), &text);
+}
+
+/// At once: a reload that was asked for before reads the one file or the other, never half of one.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, path).unwrap();
 }
 
 pub fn ask(socket: &Path, path: &str) -> Option<(i32, u32, String)> {

@@ -15,6 +15,7 @@
 //! 4. A step leaves no deadline behind that lies in the past: the loop cannot spin.
 
 mod aide;
+mod molds;
 mod notes;
 mod reload;
 #[cfg(test)]
@@ -23,15 +24,19 @@ mod staffing;
 mod stop;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_molds;
 mod watch;
 
 use std::time::Duration;
 
 use aide::Aide;
+use molds::{Mold, Retry};
 pub use notes::{Ended, Level, Note};
 use reload::Reloading;
 use staffing::Vacancy;
 use stop::Stopping;
+pub use watch::{Load, RunningRequest};
 
 use super::slots::{Reason, Slots, Stage};
 use crate::metrics::ledger::End;
@@ -60,6 +65,8 @@ pub struct Policy {
     pub max_worker_age_jitter: Duration,
     /// Resident bytes from which a worker is replaced.
     pub max_worker_memory: u64,
+    /// Workers are forked from a mold.
+    pub preload: bool,
     /// A status process answers the operator.
     pub status: bool,
 }
@@ -75,6 +82,12 @@ pub enum Event {
     Spawned { slot: usize, pid: i32 },
     /// [`Action::Spawn`] did not.
     SpawnFailed { slot: usize },
+    /// [`Action::ForkMold`] worked.
+    MoldForked { generation: u32, pid: i32 },
+    /// [`Action::ForkMold`] did not.
+    MoldFailed { generation: u32 },
+    /// The generation's mold has loaded the application.
+    MoldReady { generation: u32 },
     /// The worker in this slot serves.
     Booted { slot: usize },
     /// The worker in this slot asks to be replaced.
@@ -99,37 +112,15 @@ pub enum Event {
     Tick,
 }
 
-/// What one worker is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Load {
-    /// Which worker.
-    pub slot: usize,
-    /// How many requests it can run at a time.
-    pub threads: usize,
-    /// Resident bytes; 0: not known.
-    pub resident: u64,
-    /// The requests it runs.
-    pub running: Vec<RunningRequest>,
-}
-
-/// One request inside the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunningRequest {
-    /// The thread.
-    pub thread: usize,
-    /// Which request of that thread.
-    pub sequence: u64,
-    /// When it last got on.
-    pub progress: Moment,
-    /// No deadline applies.
-    pub exempt: bool,
-}
-
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Fork a worker of this generation into this slot.
     Spawn { slot: usize, generation: u32 },
+    /// Fork a mold of this generation.
+    ForkMold { generation: u32 },
+    /// Tell a mold to end.
+    EndMold { pid: i32 },
     /// Fork the status process.
     SpawnStatus,
     /// Nobody sits in this slot any more.
@@ -174,6 +165,8 @@ pub struct Plan {
     reloading: Reloading,
     stopping: Option<Stopping>,
     vacancies: Vec<Vacancy>,
+    molds: Vec<Mold>,
+    mold_retry: Retry,
     /// A worker has served at some time: from then on a failing boot no longer ends the server.
     ever_booted: bool,
     announced: bool,
@@ -201,6 +194,8 @@ impl Plan {
             reloading: Reloading::Idle,
             stopping: None,
             vacancies: Vec::new(),
+            molds: Vec::new(),
+            mold_retry: Retry::default(),
             ever_booted: false,
             announced: false,
             upgrade: None,
@@ -235,6 +230,9 @@ impl Plan {
             Event::Signal(signal) => self.signalled(now, signal),
             Event::Spawned { slot, pid } => self.spawned(slot, pid),
             Event::SpawnFailed { slot } => self.spawn_failed(now, slot),
+            Event::MoldForked { generation, pid } => self.mold_forked(generation, pid),
+            Event::MoldFailed { generation } => self.mold_fork_failed(now, generation),
+            Event::MoldReady { generation } => self.mold_ready(now, generation),
             Event::Booted { slot } => self.booted(now, slot),
             Event::Asked { slot } => self.mark(slot, Reason::Requests),
             Event::Exited { pid, ended } => self.exited(now, pid, ended),
@@ -258,6 +256,7 @@ impl Plan {
         } else {
             self.settle_reload(now);
             self.settle_staff(now);
+            self.settle_molds(now);
         }
         // A graceful_timeout of zero: who was told to go just now is already late.
         self.expire(now);
@@ -298,6 +297,7 @@ impl Plan {
             let Some(pid) = worker.pid else { continue };
             self.out.push(Action::Signal { pid, signal: Signal::Usr1 });
         }
+        self.reopen_in_molds();
     }
 
     fn upgrade(&mut self) {
@@ -357,11 +357,12 @@ impl Plan {
             Stage::Ending { .. } => None,
         });
         let overdue = self.slots.iter().flat_map(|worker| worker.overdue.iter().map(|over| over.deadline));
-        let stop = self.stopping.as_ref().map(Stopping::give_up_at);
+        let stop = self.stopping.iter().flat_map(|stop| [stop.deadline(), stop.give_up_at()]);
         stages
             .chain(overdue)
             .chain(self.vacancies.iter().map(|vacancy| vacancy.due))
             .chain(self.next_look)
+            .chain(self.molds_due())
             .chain(stop)
             .chain(self.aide_due())
             .chain(self.watchdog.map(|(_, due)| due))

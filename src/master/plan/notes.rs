@@ -52,6 +52,20 @@ pub enum Note {
     BackingOff { failures: u32, wait: Duration },
     /// fork(2) failed.
     ForkFailed,
+    /// A mold was forked.
+    MoldForked { pid: i32, generation: u32 },
+    /// A mold has loaded the application.
+    MoldReady { pid: i32, generation: u32 },
+    /// A mold ended without being told to.
+    MoldDied { pid: i32, ended: Ended, booting: bool },
+    /// A mold that had been told to go is gone.
+    MoldGone { pid: i32, ended: Ended },
+    /// A mold did not load the application in time.
+    MoldBootTimeout { pid: i32, after: Duration },
+    /// A mold did not fork the worker it was asked for.
+    MoldSilent { pid: i32 },
+    /// The next mold waits, because molds keep dying.
+    MoldBackingOff { failures: u32, wait: Duration },
     /// A worker was told to go.
     Retiring { pid: i32, reason: Reason },
     /// A worker will be replaced.
@@ -98,11 +112,18 @@ impl Note {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Note::Foreign { .. } | Note::Forked { .. } | Note::Wanted { .. } => Level::Debug,
+            Note::Foreign { .. }
+            | Note::Forked { .. }
+            | Note::Wanted { .. }
+            | Note::MoldForked { .. }
+            | Note::MoldGone { .. } => Level::Debug,
             Note::Gone { ended: Ended::Code(0), .. } => Level::Debug,
             Note::Died { ended: Ended::Code(0), booting: false, .. } => Level::Info,
             Note::Died { .. }
             | Note::ForkFailed
+            | Note::MoldDied { .. }
+            | Note::MoldBootTimeout { .. }
+            | Note::MoldSilent { .. }
             | Note::BootTimeout { .. }
             | Note::GivenUp { .. }
             | Note::ReloadRejected
@@ -111,6 +132,7 @@ impl Note {
             | Note::UpgradeFailed => Level::Error,
             Note::SignalIgnored(..)
             | Note::BackingOff { .. }
+            | Note::MoldBackingOff { .. }
             | Note::Outlived { .. }
             | Note::AideDied { .. } => Level::Warn,
             Note::ShuttingDown { code } if *code != 0 => Level::Error,
@@ -168,6 +190,13 @@ impl fmt::Display for Note {
             Note::Died { .. } | Note::Gone { .. } | Note::BackingOff { .. } | Note::ForkFailed => {
                 self.fmt_death(out)
             }
+            Note::MoldForked { .. }
+            | Note::MoldReady { .. }
+            | Note::MoldDied { .. }
+            | Note::MoldGone { .. }
+            | Note::MoldBootTimeout { .. }
+            | Note::MoldSilent { .. }
+            | Note::MoldBackingOff { .. } => self.fmt_mold(out),
             Note::Upgrading { .. }
             | Note::UpgradeFailed
             | Note::UpgradeEnded { .. }
@@ -208,6 +237,36 @@ impl Note {
                 wait.as_secs_f32()
             ),
             _ => out.write_str("A worker could not be forked"),
+        }
+    }
+
+    fn fmt_mold(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::MoldForked { pid, generation } => {
+                write!(out, "Forked mold (pid:{pid}), generation {generation}")
+            }
+            Note::MoldReady { pid, generation } => {
+                write!(out, "Mold (pid:{pid}) has loaded the application, generation {generation}")
+            }
+            Note::MoldDied { pid, ended, booting: true } => {
+                write!(out, "Mold (pid:{pid}) {ended} It had not loaded the application.")
+            }
+            Note::MoldDied { pid, ended, booting: false } => {
+                write!(out, "Mold (pid:{pid}) {ended} Its workers are not affected.")
+            }
+            Note::MoldBootTimeout { pid, after } => write!(
+                out,
+                "MOLD BOOT TIMEOUT (pid:{pid}): the application is not loaded after {} s",
+                after.as_secs_f32()
+            ),
+            Note::MoldSilent { pid } => {
+                write!(out, "Mold (pid:{pid}) does not fork the worker it was asked for: killing it")
+            }
+            Note::MoldBackingOff { failures, wait } => {
+                write!(out, "{failures} molds in a row died: the next one starts in {} s", wait.as_secs_f32())
+            }
+            Note::MoldGone { pid, ended } => write!(out, "Mold (pid:{pid}) {ended}"),
+            _ => Ok(()),
         }
     }
 

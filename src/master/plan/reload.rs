@@ -4,6 +4,7 @@
 //! generation, and only when that one serves replace the rest. Whatever fails before that
 //! leaves the running generation untouched. Must not know what a configuration holds.
 
+use super::molds::Retry;
 use super::{Action, Note, Plan, Policy};
 use crate::master::slots::Worker;
 use crate::system::clock::Moment;
@@ -21,7 +22,8 @@ pub(super) enum Reloading {
         /// HUP came again meanwhile.
         again: bool,
     },
-    /// Entered with a good configuration; its first worker is to boot, or boots. Leaves when it
+    /// Entered with a good configuration; its mold, where it has one, and its first worker are to
+    /// boot, or boot. Leaves when it
     /// serves or fails. Deadline: the worker's `boot_timeout`.
     Proving {
         /// The generation.
@@ -78,6 +80,9 @@ impl Plan {
         if policy.workers == 0 {
             return self.adopt();
         }
+        if !self.is_supplied(generation) {
+            return;
+        }
         // After WINCH nobody is wanted, but the new generation is.
         if self.room(self.target.max(policy.workers)) > 0 {
             let slot = self.spawn(now, generation, 0);
@@ -118,6 +123,7 @@ impl Plan {
         self.stable = generation;
         self.policy = policy;
         self.vacancies.clear();
+        self.mold_retry = Retry::default();
         self.reloading = Reloading::Rolling;
         self.out.push(Action::Adopt);
         self.renew_aide();

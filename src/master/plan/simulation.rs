@@ -4,10 +4,13 @@
 //! arrive at random, the clock jumps. After every step the invariants are checked. The seed of
 //! a failure is printed; `RWSGI_SEED=n` replays it.
 
+mod molds;
+
 use std::collections::HashMap;
 
 use super::*;
 use crate::master::slots::Worker;
+use molds::{Caster, is_ready};
 
 /// Splitmix64: one line, and good enough to choose with.
 struct Chance(u64);
@@ -45,6 +48,7 @@ struct World {
     chance: Chance,
     now: Moment,
     processes: HashMap<i32, Process>,
+    molds: HashMap<i32, Caster>,
     next_pid: i32,
     queue: Vec<Event>,
     exited: Option<i32>,
@@ -70,6 +74,7 @@ fn policy(chance: &mut Chance) -> Policy {
         max_worker_age: seconds(100, chance),
         max_worker_age_jitter: seconds(20, chance),
         max_worker_memory: chance.below(2) * 1000,
+        preload: chance.one_in(2),
         status: chance.one_in(2),
     }
 }
@@ -83,6 +88,7 @@ impl World {
             chance,
             now: Moment(1_000),
             processes: HashMap::new(),
+            molds: HashMap::new(),
             next_pid: 100,
             queue: vec![Event::Started],
             exited: None,
@@ -115,22 +121,25 @@ impl World {
         self.plan.slots().iter().filter(|w| w.is_serving()).filter_map(|w| w.pid).collect()
     }
 
+    fn fork(&mut self, slot: usize, generation: u32) -> Event {
+        self.next_pid += 1;
+        let process = Process { slot, generation, serving: false, told: false, running: None };
+        self.processes.insert(self.next_pid, process);
+        Event::Spawned { slot, pid: self.next_pid }
+    }
+
     fn perform(&mut self, action: &Action) {
         match action {
+            Action::Spawn { generation, .. } if self.plan.boot_policy(*generation).preload => {
+                self.mold(action)
+            }
+            Action::ForkMold { .. } | Action::EndMold { .. } => self.mold(action),
             Action::Spawn { slot, .. } if self.chance.one_in(40) => {
                 self.queue.push(Event::SpawnFailed { slot: *slot });
             }
             Action::Spawn { slot, generation } => {
-                self.next_pid += 1;
-                let process = Process {
-                    slot: *slot,
-                    generation: *generation,
-                    serving: false,
-                    told: false,
-                    running: None,
-                };
-                self.processes.insert(self.next_pid, process);
-                self.queue.push(Event::Spawned { slot: *slot, pid: self.next_pid });
+                let spawned = self.fork(*slot, *generation);
+                self.queue.push(spawned);
             }
             Action::SpawnStatus => {
                 assert_eq!(self.aide, None, "two status processes");
@@ -143,7 +152,8 @@ impl World {
                 self.aide = None;
             }
             Action::Signal { pid, signal: Signal::Kill } => {
-                let killed = self.processes.remove(pid).map(|_| Ended::Signal(9));
+                let killed = self.processes.remove(pid).is_some() | self.molds.remove(pid).is_some();
+                let killed = killed.then_some(Ended::Signal(9));
                 self.queue.splice(0..0, killed.map(|ended| Event::Exited { pid: *pid, ended }));
             }
             Action::Signal { pid, signal: Signal::Term | Signal::Quit } => {
@@ -215,9 +225,12 @@ impl World {
                 _ => {}
             }
         }
+        self.check_molds();
         if plan.stopping.is_none() && staff == 0 && plan.target > 0 && self.queue.is_empty() {
             let waits = plan.vacancies.iter().any(|vacancy| vacancy.due > self.now);
-            assert!(waits, "nobody serves, boots, or is waited for");
+            let mold = plan.molds.iter().any(|mold| mold.generation == plan.stable && !is_ready(mold));
+            let no_mold = plan.mold_retry.due.is_some_and(|due| due > self.now);
+            assert!(waits || mold || no_mold, "nobody serves, boots, or is waited for");
         }
     }
 
@@ -231,9 +244,10 @@ impl World {
             // The machine was asleep.
             self.now = self.now + Duration::from_secs(60);
         }
-        let mut pids: Vec<i32> = self.processes.keys().copied().collect();
+        let mut pids: Vec<i32> = self.processes.keys().chain(self.molds.keys()).copied().collect();
         pids.sort_unstable();
         match pids.get(self.chance.below(pids.len().max(1) as u64) as usize).copied() {
+            Some(pid) if self.molds.contains_key(&pid) => self.cast(pid),
             _ if self.chance.one_in(60) && self.aide.is_some() => {
                 let died = self.aide.take().map(|pid| Event::Exited { pid, ended: Ended::Signal(9) });
                 died.into_iter().for_each(|event| self.step(event));
@@ -342,6 +356,7 @@ fn run(seed: u64, steps: usize) {
         }
         assert!(world.exited.is_some(), "the stop never ended");
         assert!(world.processes.is_empty(), "processes left behind: {:?}", world.processes);
+        assert!(world.molds.is_empty(), "molds left behind: {:?}", world.molds);
         assert!(!world.listening, "still listening");
         assert_eq!(world.aide, None, "the status process was left behind");
     }));

@@ -11,7 +11,7 @@ use crate::system::clock::Moment;
 use crate::system::signals::Signal;
 
 /// A worker that dies sooner than this after it began to serve died young.
-const YOUNG: Duration = Duration::from_secs(5);
+pub(super) const YOUNG: Duration = Duration::from_secs(5);
 /// Waits before the successor of the first, second, third... in a row to die young.
 const BACK_OFF: [Duration; 6] = [
     Duration::ZERO,
@@ -28,7 +28,14 @@ pub(super) struct Vacancy {
     /// When it may be filled.
     pub(super) due: Moment,
     /// How many in a row died young in it.
-    failures: u32,
+    pub(super) failures: u32,
+}
+
+/// What is waited before the successor of so many in a row that died young.
+pub(super) fn back_off(failures: u32) -> Duration {
+    let last = BACK_OFF.len() - 1;
+    let index = usize::try_from(failures).unwrap_or(last).saturating_sub(1).min(last);
+    BACK_OFF.get(index).copied().unwrap_or_default()
 }
 
 impl Plan {
@@ -73,6 +80,9 @@ impl Plan {
     }
 
     fn spawn_missing(&mut self, now: Moment) {
+        if !self.is_supplied(self.stable) {
+            return;
+        }
         let fresh = self.slots.count(|worker| self.is_fresh(worker));
         let staff = self.slots.count(|worker| worker.is_staff() && !self.is_first_of_reload(worker));
         // While a new generation proves itself only real gaps are filled: the surge is its.
@@ -120,10 +130,18 @@ impl Plan {
     }
 
     pub(super) fn spawned(&mut self, slot: usize, pid: i32) {
-        if let Some(worker) = self.slots.get_mut(slot) {
-            worker.pid = Some(pid);
-            let generation = worker.generation;
-            self.log(Note::Forked { pid, slot, generation });
+        let Some(worker) = self.slots.get_mut(slot).filter(|worker| worker.pid.is_none()) else {
+            // Nobody's worker must not live.
+            return self.out.push(Action::Signal { pid, signal: Signal::Kill });
+        };
+        worker.pid = Some(pid);
+        let (generation, stage) = (worker.generation, worker.stage);
+        self.log(Note::Forked { pid, slot, generation });
+        // A mold takes its time: what was decided about the worker meanwhile is told it now.
+        match stage {
+            Stage::Retiring { .. } => self.signal(slot, self.parting_signal()),
+            Stage::Ending { .. } => self.signal(slot, Signal::Kill),
+            Stage::Booting { .. } | Stage::Serving { .. } => {}
         }
     }
 
@@ -159,7 +177,7 @@ impl Plan {
             self.upgrade = None;
             return self.log(Note::UpgradeEnded { pid, ended });
         }
-        if self.aide_exited(now, pid, ended) {
+        if self.aide_exited(now, pid, ended) || self.mold_exited(now, pid, ended) {
             return;
         }
         let Some(worker) = self.slots.remove_pid(pid) else { return self.log(Note::Foreign { pid }) };
@@ -195,9 +213,7 @@ impl Plan {
 
     /// Opens the place of a dead worker again, later if its kind keeps dying.
     fn vacate(&mut self, now: Moment, failures: u32) {
-        let last = BACK_OFF.len() - 1;
-        let index = usize::try_from(failures).unwrap_or(last).saturating_sub(1).min(last);
-        let wait = BACK_OFF.get(index).copied().unwrap_or_default();
+        let wait = back_off(failures);
         self.vacancies.push(Vacancy { due: now + wait, failures });
         if !wait.is_zero() && self.stopping.is_none() {
             self.log(Note::BackingOff { failures, wait });

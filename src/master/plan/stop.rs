@@ -30,6 +30,11 @@ pub(super) struct Stopping {
 }
 
 impl Stopping {
+    /// When the workers are killed.
+    pub(super) fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
     /// Whether the master has been told to end.
     pub(super) fn is_done(&self) -> bool {
         self.done
@@ -85,6 +90,12 @@ impl Plan {
         }
         self.out.push(Action::CloseListeners);
         self.send_away(signal, deadline);
+        self.stop_booting_molds(deadline);
+    }
+
+    /// What a worker is told to go with.
+    pub(super) fn parting_signal(&self) -> Signal {
+        if self.stopping.is_some_and(|stopping| stopping.quick) { Signal::Quit } else { Signal::Term }
     }
 
     fn send_away(&mut self, signal: Signal, by: Moment) {
@@ -108,13 +119,17 @@ impl Plan {
 
     /// Ends the master once its workers are gone, or cannot be made to go.
     pub(super) fn settle_stop(&mut self, now: Moment) {
-        let Some(stopping) = &mut self.stopping else { return };
-        if !stopping.done && (self.slots.is_empty() || now >= stopping.give_up_at()) {
-            stopping.done = true;
-            let code = stopping.code;
-            self.renew_aide();
-            self.log(Note::ShuttingDown { code });
-            self.out.push(Action::Exit(code));
-        }
+        let Some(Stopping { deadline, done: false, code, .. }) = self.stopping else { return };
+        self.settle_molds_in_stop(now, deadline);
+        let nobody = self.slots.is_empty() && self.molds.is_empty();
+        let Some(stopping) = self.stopping.as_mut().filter(|stopping| nobody || now >= stopping.give_up_at())
+        else {
+            return;
+        };
+        stopping.done = true;
+        self.kill_molds();
+        self.renew_aide();
+        self.log(Note::ShuttingDown { code });
+        self.out.push(Action::Exit(code));
     }
 }

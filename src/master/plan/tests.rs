@@ -3,9 +3,9 @@
 use super::*;
 use crate::master::slots::Worker;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-fn policy(workers: usize) -> Policy {
+pub(super) fn policy(workers: usize) -> Policy {
     Policy {
         workers,
         surge: 1,
@@ -16,14 +16,15 @@ fn policy(workers: usize) -> Policy {
         max_worker_age: Duration::ZERO,
         max_worker_age_jitter: Duration::ZERO,
         max_worker_memory: 0,
+        preload: false,
         status: false,
     }
 }
 
 /// A plan and a kernel that forks when asked: slot n's first worker is process 100, then 101...
-struct Bench {
-    plan: Plan,
-    now: Moment,
+pub(super) struct Bench {
+    pub(super) plan: Plan,
+    pub(super) now: Moment,
     forked: i32,
 }
 
@@ -37,14 +38,18 @@ impl Bench {
         bench
     }
 
-    fn started(policy: Policy) -> Bench {
-        let mut bench = Bench { plan: Plan::new(policy, 1), now: Moment(1_000_000), forked: 99 };
+    pub(super) fn new(policy: Policy) -> Bench {
+        Bench { plan: Plan::new(policy, 1), now: Moment(1_000_000), forked: 99 }
+    }
+
+    pub(super) fn started(policy: Policy) -> Bench {
+        let mut bench = Bench::new(policy);
         bench.feed(Event::Started);
         bench
     }
 
     /// Feeds an event and forks what is asked for; everything asked for, in order.
-    fn feed(&mut self, event: Event) -> Vec<Action> {
+    pub(super) fn feed(&mut self, event: Event) -> Vec<Action> {
         let mut all = self.plan.step(self.now, event);
         let spawns: Vec<usize> = slots_spawned(&all);
         for slot in spawns {
@@ -56,13 +61,13 @@ impl Bench {
     }
 
     /// The same without the log lines.
-    fn act(&mut self, event: Event) -> Vec<Action> {
+    pub(super) fn act(&mut self, event: Event) -> Vec<Action> {
         let mut all = self.feed(event);
         all.retain(|action| !matches!(action, Action::Log(_)));
         all
     }
 
-    fn pass(&mut self, span: Duration) -> Vec<Action> {
+    pub(super) fn pass(&mut self, span: Duration) -> Vec<Action> {
         self.now = self.now + span;
         self.act(Event::Tick)
     }
@@ -72,7 +77,7 @@ impl Bench {
         self.act(Event::Observed(loads))
     }
 
-    fn died(&mut self, pid: i32, ended: Ended) -> Vec<Action> {
+    pub(super) fn died(&mut self, pid: i32, ended: Ended) -> Vec<Action> {
         self.act(Event::Exited { pid, ended })
     }
 
@@ -80,7 +85,7 @@ impl Bench {
         self.plan.slots.get(slot).and_then(|worker| worker.pid).unwrap()
     }
 
-    fn count(&self, is_so: impl Fn(&Worker) -> bool) -> usize {
+    pub(super) fn count(&self, is_so: impl Fn(&Worker) -> bool) -> usize {
         self.plan.slots.count(is_so)
     }
 }
@@ -93,11 +98,11 @@ fn slots_spawned(actions: &[Action]) -> Vec<usize> {
     slots.collect()
 }
 
-fn spawn(slot: usize, generation: u32) -> Action {
+pub(super) fn spawn(slot: usize, generation: u32) -> Action {
     Action::Spawn { slot, generation }
 }
 
-fn signal(pid: i32, signal: Signal) -> Action {
+pub(super) fn signal(pid: i32, signal: Signal) -> Action {
     Action::Signal { pid, signal }
 }
 

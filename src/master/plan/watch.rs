@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Ended, Load, Note, Plan, RunningRequest};
+use super::{Action, Ended, Note, Plan};
 use crate::master::slots::{Overdue, Reason, Stage, Worker};
 use crate::system::clock::Moment;
 use crate::system::signals::Signal;
@@ -16,9 +16,36 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// Looks are at least this far apart.
 const SELDOM: Duration = Duration::from_millis(50);
 
+/// What one worker is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Which worker.
+    pub slot: usize,
+    /// How many requests it can run at a time.
+    pub threads: usize,
+    /// Resident bytes; 0: not known.
+    pub resident: u64,
+    /// The requests it runs.
+    pub running: Vec<RunningRequest>,
+}
+
+/// One request inside the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningRequest {
+    /// The thread.
+    pub thread: usize,
+    /// Which request of that thread.
+    pub sequence: u64,
+    /// When it last got on.
+    pub progress: Moment,
+    /// No deadline applies.
+    pub exempt: bool,
+}
+
 impl Plan {
     /// Ends what is past its deadline.
     pub(super) fn expire(&mut self, now: Moment) {
+        self.expire_molds(now);
         let workers: Vec<(usize, Stage)> =
             self.slots.iter().map(|worker| (worker.slot, worker.stage)).collect();
         for (slot, stage) in workers {
@@ -38,8 +65,9 @@ impl Plan {
 
     fn expire_boot(&mut self, now: Moment, slot: usize) {
         let Some(worker) = self.slots.get(slot).cloned() else { return };
-        if let Some(pid) = worker.pid {
-            self.log(Note::BootTimeout { pid, after: now.since(worker.spawned) });
+        match worker.pid {
+            Some(pid) => self.log(Note::BootTimeout { pid, after: now.since(worker.spawned) }),
+            None => self.mold_is_silent(worker.generation),
         }
         self.kill(slot, Reason::BootTimeout);
         self.boot_failed(now, &worker, Ended::Signal(Signal::Kill.number()));

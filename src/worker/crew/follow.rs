@@ -175,7 +175,8 @@ impl Crew {
                 }
                 return (state, Followed::Called);
             }
-            let unattended = !state.leading || !state.pending.is_empty();
+            let queued = !state.waiting.is_empty() && state.inside < self.context.settings.threads;
+            let unattended = !state.leading || !state.pending.is_empty() || queued;
             if !sentinel {
                 if timed_out && !unattended && state.followers.watch != Watch::Wanted {
                     return (state, Followed::Retired);

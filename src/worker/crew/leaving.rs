@@ -7,8 +7,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::state::Slot;
-use super::{Crew, PATIENCE_MS};
+use super::{Crew, PATIENCE_MS, Slot};
 use crate::system::clock::now_ms;
 use crate::worker::conn::Conn;
 use crate::worker::{deadlines, threads};
@@ -39,14 +38,22 @@ impl Crew {
         }
     }
 
-    /// Connections that could be closed without taking anything from anybody, at most `most`.
-    pub fn take_idle(&self, most: usize) -> Vec<(usize, Box<Conn>)> {
+    /// Takes the connection that is least missed if it is closed, if there is one.
+    pub fn take_idlest(&self) -> Option<(usize, Box<Conn>)> {
         let mut state = self.state();
-        let idle = state.slots.iter().filter_map(|(token, slot)| match slot {
-            Slot::Here(conn) if deadlines::is_idle(conn) => Some(token),
+        let token = state.idlest()?;
+        Some((token, state.check_out(token)?))
+    }
+
+    /// Takes the connections that have served, and wait for another request. Not the new ones,
+    /// whose first request is on its way.
+    pub fn take_kept(&self) -> Vec<(usize, Box<Conn>)> {
+        let mut state = self.state();
+        let kept = state.slots.iter().filter_map(|(token, slot)| match slot {
+            Slot::Here(conn) if conn.requests > 0 && deadlines::is_idle(conn) => Some(token),
             _ => None,
         });
-        let tokens: Vec<usize> = idle.take(most).collect();
+        let tokens: Vec<usize> = kept.collect();
         tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
     }
 

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::follow::Followers;
 use super::{LIFELINE, LISTENERS, SIGNALS, WAKE};
 use crate::worker::conn::Conn;
+use crate::worker::deadlines::is_idle;
 use crate::worker::listeners::Listeners;
 use crate::worker::tally::Tally;
 use crate::worker::timers::Timers;
@@ -94,6 +95,21 @@ impl State {
             self.flood = self.slots.len();
         }
         ebbed
+    }
+
+    /// How many connections there are.
+    pub fn open(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The connection that could be closed without taking anything from anybody: of those kept
+    /// alive the one that has waited longest, then of those that never said anything.
+    pub fn idlest(&self) -> Option<usize> {
+        let idle = self.slots.iter().filter_map(|(token, slot)| match slot {
+            Slot::Here(conn) if is_idle(conn) => Some((conn.requests == 0, conn.deadline, token)),
+            _ => None,
+        });
+        idle.min().map(|(_, _, token)| token)
     }
 
     pub(super) fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {

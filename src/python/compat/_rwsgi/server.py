@@ -246,18 +246,14 @@ def in_master(hooks, moment, *facts):
         arbiter = Arbiter(hooks.cfg, hooks.log)
     if moment == "pre_fork":
         (slot,) = facts
-        arbiter.worker_age += 1
-        made = Worker(arbiter.worker_age, arbiter)
-        made.cfg, made.log = hooks.cfg, hooks.log
-        made.app = arbiter.app if hooks.cfg is arbiter.cfg else App(hooks.cfg)
-        hooks.booting[slot] = made
+        made = hooks.booting[slot] = _expected(hooks)
         return hooks.call("pre_fork", arbiter, made)
     if moment == "forked":
         slot, pid = facts
-        made = hooks.booting.pop(slot, None)
-        if made is not None:
-            made.pid = pid
-            arbiter.WORKERS[pid] = made
+        # With preload_app a worker is forked, and pre_fork called, in another process.
+        made = hooks.booting.pop(slot, None) or _expected(hooks)
+        made.pid = pid
+        arbiter.WORKERS[pid] = made
         return True
     if moment == "child_exit":
         gone = arbiter.WORKERS.pop(facts[0], None)
@@ -284,6 +280,14 @@ def in_master(hooks, moment, *facts):
     elif moment == "pre_exec":
         arbiter.master_pid = os.getppid()
     return hooks.call(moment, arbiter)
+
+
+def _expected(hooks):
+    arbiter.worker_age += 1
+    made = Worker(arbiter.worker_age, arbiter)
+    made.cfg, made.log = hooks.cfg, hooks.log
+    made.app = arbiter.app if hooks.cfg is arbiter.cfg else App(hooks.cfg)
+    return made
 
 
 def in_worker(hooks, moment, *facts):
