@@ -139,3 +139,10 @@ def test_all_workers(serve, site):
     (site / "helper.py").write_text('TEXT = "two"\n')
     eventually(lambda: len(served("two")) == 3 and not served("one"), "all three anew")
     server.log.wait("Worker reloading", 3)
+
+
+def test_preload_is_left_out(serve, site):
+    server = serve_site(serve, site, "--preload")
+    assert get(server).text == "one"
+    (site / "helper.py").write_text('TEXT = "two"\n')
+    until(server, "two")

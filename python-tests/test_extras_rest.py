@@ -173,3 +173,9 @@ def test_a_daemons_streams(tmp_path, flags, kept):
     finally:
         os.kill(pid, signal.SIGTERM)
     eventually(lambda: not pidfile.exists(), "the end")
+
+
+def test_every_preloaded_worker_listens_for_itself(serve):
+    server = serve("extras:application", "--reuse-port", "--preload", "--workers", "2")
+    eventually(lambda: listening_sockets(server.port) == 2, "two sockets")
+    eventually(lambda: len({json.loads(get(server).body)["pid"] for _ in range(40)}) == 2, "both")

@@ -377,11 +377,7 @@ impl Crew {
             let over = state.draining && state.slots.is_empty();
             let ebbed = state.ebbed();
             drop(state);
-            if conn.handed_over {
-                // A handle of the application's would keep the registration alive.
-                report(conn.stream.deregister(&self.registry));
-            }
-            drop(conn);
+            self.let_go(conn);
             if ebbed {
                 raw::give_memory_back();
             }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{Crew, PATIENCE_MS, Slot};
+use super::{Crew, PATIENCE_MS, Slot, report};
 use crate::system::clock::now_ms;
 use crate::worker::conn::Conn;
 use crate::worker::{deadlines, threads};
@@ -55,6 +55,14 @@ impl Crew {
         });
         let tokens: Vec<usize> = kept.collect();
         tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
+    }
+
+    /// Closes a connection that is in no slot any more.
+    pub(super) fn let_go(&self, mut conn: Box<Conn>) {
+        if conn.handed_over {
+            // A handle of the application's would keep the registration alive.
+            report(conn.stream.deregister(&self.registry));
+        }
     }
 
     /// Closes every connection that is in its slot, for the end.
