@@ -4,7 +4,7 @@
 //! Must not know: Python, connections.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rwsgi_core::config::raw::Object;
@@ -52,6 +52,9 @@ impl Configures for Fake {
 }
 
 impl Runtime for Fake {
+    fn sources(&self, _: &[String]) -> Vec<PathBuf> {
+        Vec::new()
+    }
     fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         let (small, large) = (vec![b'x'; 10 << 10], vec![b'x'; 1 << 20]);
         Ok(Arc::new(FakeApp { small, large }))

@@ -306,7 +306,7 @@ impl Crew {
             let over = state.draining && state.slots.is_empty();
             let ebbed = state.ebbed();
             drop(state);
-            drop(conn);
+            self.let_go(conn);
             if ebbed {
                 raw::give_memory_back();
             }

@@ -34,6 +34,14 @@ impl Stream {
         }
     }
 
+    /// The opposite.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.deregister(registry),
+            Stream::Unix(stream) => stream.deregister(registry),
+        }
+    }
+
     /// Reads what is there.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
