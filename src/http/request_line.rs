@@ -46,10 +46,11 @@ pub fn parse(line: &[u8], offset: usize, policy: &Policy) -> Result<RequestLine,
         return Err(malformed(RefusalKind::RequestLine));
     }
     let version_at = offset + first + second + 2;
-    let served = parse_version(version, policy)?;
+    // From left to right: a peer that sends the line in pieces is told of the same fault.
     if !target.iter().all(u8::is_ascii_graphic) {
         return Err(Refusal::quoting(RefusalKind::Target, target));
     }
+    let served = parse_version(version, policy)?;
     let target_at = offset + first + 1;
     let parts = if policy.casefold_http_method {
         target::split(&method.to_ascii_uppercase(), target, target_at)
