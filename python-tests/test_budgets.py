@@ -202,3 +202,17 @@ def test_a_client_that_keeps_sending_after_a_refusal_is_let_go(serve, threads):
                 wire.send(b"x" * 1000)
                 time.sleep(0.02)
         assert time.monotonic() - began < 3
+
+
+def test_a_request_that_crosses_the_end_of_an_idle_connection_is_not_reset(serve, threads):
+    """It is served, or the connection ends cleanly, so that the client knows it may try again."""
+    server = serve("echo_request", *threads, "--keep-alive", "0.3")
+    for step in range(40):
+        with Wire(server.address) as wire:
+            assert wire.get("/").status == 200
+            time.sleep(0.29 + step / 2000)
+            wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            try:
+                assert wire.reply().status == 200
+            except Malformed:
+                pass

@@ -320,7 +320,7 @@ def head_of(size: int, field: int | None = None, count: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("request_head, statuses", [
-    (head_of(4094), {200}), (head_of(4095), {414}), (head_of(100_000), {414}),
+    (head_of(8190), {200}), (head_of(8191), {414}), (head_of(100_000), {414}),
     (head_of(100, field=8190), {200}), (head_of(100, field=8192), {431}), (head_of(100, field=200_000), {431}),
     (head_of(100, count=99), {200}), (head_of(100, count=100), {431}), (head_of(100, count=5000), {431}),
 ], ids=["line fits", "line too long", "line far too long", "field fits", "field too large", "field far too large",

@@ -11,13 +11,18 @@
 //! 2. The interpreter lock is taken and given back inside each of those calls, never across them.
 //! 3. After [`Flow::Full`] the next block offered is the rest of the same block.
 
+mod endpoint;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use endpoint::{Endpoint, Proxied};
 
 use crate::config::ConfigError;
 use crate::config::raw::{Object, Raw};
@@ -77,6 +82,8 @@ impl<T: Runtime + Configures> Interpreter for T {}
 pub trait Runtime: Forks {
     /// Imports the application. Runs its import-time code.
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// The source files of the loaded code, and those that these names and patterns mean.
+    fn sources(&self, extra: &[String]) -> Vec<PathBuf>;
     /// As `load`, in a process whose children are to share what it loads: the garbage collector
     /// rests, because it writes to every object it looks at.
     fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
@@ -235,6 +242,10 @@ pub enum WorkerMoment {
 pub struct AppSpec {
     /// `MODULE[:NAME]`, dotted attributes, or `MODULE:factory(literal arguments)`.
     pub target: String,
+    /// The PasteDeploy file the application is in, in place of `target`.
+    pub paste: Option<Paste>,
+    /// Lines are printed as they are run.
+    pub spew: bool,
     /// Makes the application; `target` is only shown then.
     pub loader: Option<Object>,
     /// Directories put first in `sys.path`, in this order.
@@ -249,6 +260,15 @@ pub struct AppSpec {
     pub sendfile: bool,
 }
 
+/// An application in a PasteDeploy file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paste {
+    /// `FILE` or `FILE#SECTION`, with an absolute path.
+    pub file: String,
+    /// Defaults for the file.
+    pub defaults: Vec<(String, String)>,
+}
+
 /// Why an application could not be loaded.
 #[derive(Debug)]
 pub struct LoadFailure {
@@ -258,6 +278,8 @@ pub struct LoadFailure {
     pub message: String,
     /// The traceback, empty when there is none.
     pub traceback: String,
+    /// The files that stand in it.
+    pub files: Vec<PathBuf>,
 }
 
 /// The kinds of [`LoadFailure`].
@@ -369,27 +391,6 @@ impl Body<'_> {
     }
 }
 
-/// The two ends of an exchange as CGI variables see them (RFC 3875 section 4.1).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `wsgi.url_scheme` is https.
-    pub https: bool,
-    /// REMOTE_ADDR; empty for a unix socket.
-    pub remote_addr: String,
-    /// REMOTE_PORT; `None` for a unix socket.
-    pub remote_port: Option<u16>,
-    /// SERVER_NAME.
-    pub server_name: String,
-    /// SERVER_PORT.
-    pub server_port: String,
-    /// The mount prefix, without a trailing slash; cut off PATH_INFO.
-    pub script_name: Vec<u8>,
-    /// A prefix the proxy has cut off the path already. SCRIPT_NAME is this and `script_name`.
-    pub outer: Vec<u8>,
-    /// What a trusted proxy says its client's Host was; in place of HTTP_HOST.
-    pub host: Option<Vec<u8>>,
-}
-
 /// What became of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
@@ -424,6 +425,10 @@ pub trait Sink: Send {
     fn file(&mut self, file: OwnedFd, offset: u64, len: u64);
     /// An interim response (103) with these header fields, already validated.
     fn interim(&mut self, head: &ResponseHead);
+    /// A handle of the client's connection, for the application to look at.
+    fn connection(&mut self) -> io::Result<OwnedFd>;
+    /// The application talks to the client itself from now on; the connection ends with this exchange.
+    fn take_over(&mut self);
     /// The environ values asked for by [`AppSpec::log_environ`], in that order; `None`: not there.
     fn logged_environ(&mut self, values: Vec<Option<String>>);
 }

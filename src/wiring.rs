@@ -3,6 +3,7 @@
 //! No policy, no effects but for looking up users, and random numbers for jitter.
 
 mod lives;
+mod logs;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,22 +11,24 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use logs::{access_log, counts, error_log, prepare_access_log, statsd};
+
 use crate::cli::Invocation;
 use crate::config::Config;
 use crate::config::raw::Raw;
 use crate::config::types::{
-    BindAddress, ForwardedBy, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol, WorkerClass,
+    BindAddress, ForwardedBy, HeaderMap, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
 };
-use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Program, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Paste, Program, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
-use crate::log;
+use crate::log::{self, Owner};
 use crate::master::MasterSettings;
 use crate::master::settings::{Bind, Hook, Reexec, StatusLife};
 use crate::system::user;
 use crate::worker::WorkerSettings;
-use crate::worker::settings::{Forwarding, Said};
+use crate::worker::settings::{Engine, Forwarding, Said, Watch};
 use lives::{Recruit, life, preload, status_life};
 
 /// Loggers that write what we write.
@@ -46,9 +49,14 @@ pub struct Started {
 /// What the application's loader needs.
 pub fn app(config: &Config, started: &Started) -> AppSpec {
     AppSpec {
-        target: config.wsgi_app.to_string(),
+        target: config.wsgi_app.as_ref().map(ToString::to_string).unwrap_or_default(),
         loader: started.program.as_ref().map(|program| program.loader.clone()),
         search: search(config, started),
+        paste: config.paste.as_ref().map(|paste| Paste {
+            file: started.invocation.directory.join(paste).to_string_lossy().into_owned(),
+            defaults: config.raw_paste_global_conf.clone(),
+        }),
+        spew: config.spew,
         multithread: config.threads > 1 || config.worker_class == WorkerClass::Gthread,
         multiprocess: config.workers > 1,
         log_environ: Vec::new(),
@@ -62,27 +70,6 @@ fn search(config: &Config, started: &Started) -> Vec<String> {
     config.pythonpath.iter().cloned().chain([directory]).collect()
 }
 
-/// What the error log needs.
-pub fn error_log(config: &Config) -> log::ErrorLog {
-    let level = match config.loglevel {
-        LogLevel::Debug => log::Level::Debug,
-        LogLevel::Info => log::Level::Info,
-        LogLevel::Warning => log::Level::Warning,
-        LogLevel::Error => log::Level::Error,
-        LogLevel::Critical => log::Level::Critical,
-    };
-    log::ErrorLog { target: target(&config.errorlog).unwrap_or(log::Target::Stderr), level }
-}
-
-fn target(target: &LogTarget) -> Option<log::Target> {
-    match target {
-        LogTarget::Off => None,
-        LogTarget::Stdout => Some(log::Target::Stdout),
-        LogTarget::Stderr => Some(log::Target::Stderr),
-        LogTarget::File(path) => Some(log::Target::File(path.clone())),
-    }
-}
-
 /// What the master needs; the error is a line for the operator.
 pub fn master(
     config: &Config,
@@ -90,11 +77,15 @@ pub fn master(
     surroundings: Surroundings,
 ) -> Result<MasterSettings, String> {
     let owner = owner(config)?;
+    let (count_workers, count_backlog) = counts(config);
+    let prepare = prepare_access_log(config, owner);
+    prepare()?;
     let hooks = hooks(config, started)?;
     let recruit = Recruit::of(config, started, hooks.clone())?;
     Ok(MasterSettings {
         worker: life(recruit.clone(), surroundings.clone()),
-        preload: config.preload_app.then(|| preload(recruit, surroundings.clone())),
+        // Code that changes is not worth keeping.
+        preload: (config.preload_app && !config.reload).then(|| preload(recruit, surroundings.clone())),
         status: StatusLife(Rc::new(status_life(config, started))),
         status_binds: config.status_bind.iter().map(bind).collect(),
         hooks,
@@ -111,16 +102,23 @@ pub fn master(
         max_worker_age: config.max_worker_age.unwrap_or_default(),
         max_worker_age_jitter: config.max_worker_age_jitter,
         pidfile: config.pidfile.clone(),
-        user: owner.0,
-        group: owner.1,
+        user: owner.user,
+        group: owner.group,
         initgroups: config.initgroups,
         umask: config.umask,
         daemon: config.daemon,
         proc_name: name(config),
         reexec: reexec(started),
-        reopen_logs: Hook(Rc::new(|| {
+        stdio_inheritance: config.enable_stdio_inheritance,
+        reuse_port: config.reuse_port,
+        count_workers,
+        count_backlog,
+        reopen_logs: Hook(Rc::new(move || {
             if let Err(error) = log::reopen() {
                 tracing::error!("Cannot reopen the error log: {error}");
+            }
+            if let Err(error) = prepare() {
+                tracing::error!("Cannot reopen the access log: {error}");
             }
         })),
         in_force: Hook(Rc::new(move || {
@@ -147,17 +145,22 @@ fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, S
 
 /// What a Python logger is made of, if the configuration asks for one.
 fn logger(config: &Config, started: &Started) -> Option<Arc<LoggerSpec>> {
-    let default = match &config.logger_class {
-        Raw::Nothing => true,
-        Raw::Text(name) => DEFAULT_LOGGERS.contains(&name.as_str()),
-        Raw::Object(class) => DEFAULT_LOGGERS.contains(&class.shown()),
-        _ => false,
-    };
+    let default = has_default_logger(config);
     let configured = config.logconfig.is_some()
         || config.logconfig_json.is_some()
         || config.logconfig_dict != Raw::Nothing;
     (!default || configured)
         .then(|| Arc::new(LoggerSpec { settings: values(config), search: search(config, started) }))
+}
+
+/// Whether no class of the operator's logs.
+fn has_default_logger(config: &Config) -> bool {
+    match &config.logger_class {
+        Raw::Nothing => true,
+        Raw::Text(name) => DEFAULT_LOGGERS.contains(&name.as_str()),
+        Raw::Object(class) => DEFAULT_LOGGERS.contains(&class.shown()),
+        _ => false,
+    }
 }
 
 /// Every setting, as Python gets to see it.
@@ -183,7 +186,7 @@ impl Surroundings {
             directory: directory(config, started),
             chosen: config.chdir.is_some(),
             variables: config.raw_env.clone(),
-            log: error_log(config),
+            log: error_log(config, owner(config).unwrap_or_default()),
             logger: logger(config, started),
             runtime: Arc::clone(&started.runtime),
         }
@@ -213,14 +216,17 @@ fn directory(config: &Config, started: &Started) -> PathBuf {
 }
 
 fn name(config: &Config) -> String {
-    config.proc_name.clone().unwrap_or_else(|| config.wsgi_app.to_string())
+    config.proc_name.clone().unwrap_or_else(|| config.app_name())
 }
 
-fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), String> {
+fn owner(config: &Config) -> Result<Owner, String> {
     let complaint = |setting: &str, error: user::Unknown| format!("{error} ({})", config.origin(setting));
     let user = config.user.as_deref().map(user::user_id).transpose();
     let group = config.group.as_deref().map(user::group_id).transpose();
-    Ok((user.map_err(|error| complaint("user", error))?, group.map_err(|error| complaint("group", error))?))
+    Ok(Owner {
+        user: user.map_err(|error| complaint("user", error))?,
+        group: group.map_err(|error| complaint("group", error))?,
+    })
 }
 
 fn bind(address: &BindAddress) -> Bind {
@@ -296,12 +302,25 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         hooks: None,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
         // A Python logger writes access lines, too.
-        access: target(&config.accesslog)
-            .filter(|_| logger(config, started).is_none())
-            .map(|target| access_log(config, target)),
+        access: access_log(config).filter(|_| logger(config, started).is_none()),
+        statsd: statsd(config),
+        reload: config.reload.then(|| watch(config, started)),
         request_id: config.request_id,
         slow_request: config.slow_request,
     })
+}
+
+fn watch(config: &Config, started: &Started) -> Watch {
+    let directory = directory(config, started);
+    let named = |entry: &String| directory.join(entry).to_string_lossy().into_owned();
+    Watch {
+        engine: match config.reload_engine {
+            ReloadEngine::Auto => Engine::Auto,
+            ReloadEngine::Poll => Engine::Poll,
+            ReloadEngine::Inotify => Engine::Inotify,
+        },
+        extra: config.reload_extra_files.iter().map(named).collect(),
+    }
 }
 
 /// The variable of that name, as the workers will have it.
@@ -317,23 +336,6 @@ fn said(by: ForwardedBy) -> Said {
         ForwardedBy::Own => Said::Own,
         ForwardedBy::Standard => Said::Forwarded,
     }
-}
-
-fn access_log(config: &Config, target: log::Target) -> log::AccessSettings {
-    let json = |names| log::Layout::Json {
-        names,
-        request: config.access_log_request_headers.clone(),
-        response: config.access_log_response_headers.clone(),
-    };
-    let layout = match config.access_log_format.as_str() {
-        _ if config.access_log_json_ecs => json(log::Names::Ecs),
-        _ if config.access_log_json => json(log::Names::Own),
-        "ecs" => json(log::Names::Ecs),
-        "json" => json(log::Names::Own),
-        format => log::Layout::Text(format.to_owned()),
-    };
-    let (skip, sample) = (config.access_log_skip.clone(), config.access_log_sample);
-    log::AccessSettings { layout, target, skip, sample }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -264,7 +264,7 @@ fn access_format() {
         let text = String::from_utf8_lossy(input);
         let Ok(format) = AccessFormat::compile(&text) else { return };
         fs::write(&path, b"").unwrap();
-        let log = AccessLog::new(format, Sink::open(Target::File(path.to_path_buf())).unwrap());
+        let log = AccessLog::new(format, Some(Sink::open(Target::File(path.to_path_buf())).unwrap()));
         let noise: Vec<u8> = (0..random.below(40)).map(|_| random.next() as u8).collect();
         let environ = vec![Some(String::from_utf8_lossy(&noise).into_owned()); log.needs().environ.len()];
         log.record(&AccessRecord {

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 /// How much a figure may grow.
 const TOLERATED: f64 = 1.05;
 /// Set in the process that is counted.
-const SERVE: &str = "RWSGI_COUNTED_SERVER";
+const SERVE: &str = "COUNTED_SERVER";
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.toml");
 const COMMENT: &str = "\
 # Instructions per request of the straight path; held by tests/instructions.rs, written by
@@ -198,6 +198,10 @@ fn start(contestant: Contestant, directory: &Path, log: &Path) -> Child {
         Contestant::Server => command.arg(std::env::current_exe().unwrap()).env(SERVE, "1"),
         Contestant::Python => command.arg(program()).args(["--python", &python]).env("PYTHONHASHSEED", "0"),
     };
+    // Those of this test are no settings.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RWSGI_")) {
+        command.env_remove(name);
+    }
     let output = fs::File::create(log).unwrap();
     command
         .args(["counted:application", "--bind", "127.0.0.1:0", "--keep-alive", "60", "--chdir"])

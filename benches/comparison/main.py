@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 from dataclasses import asdict
 
@@ -54,6 +55,8 @@ def cpus() -> tuple[set[int] | None, set[int] | None]:
 
 def main() -> int:
     wish = arguments()
+    # Ended from outside, the servers have to be ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     workloads = chosen(wish.workloads, [workload.key for workload in WORKLOADS])
     wanted = chosen(wish.servers, [server.name for server in SERVERS])
     studies = chosen(wish.studies, list(STUDIES))

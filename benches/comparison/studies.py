@@ -23,6 +23,8 @@ from .workloads import WORKLOADS, Workload
 HELLO = WORKLOADS[0]
 RWSGI = SERVERS[0]
 GIGABYTE = 1 << 30
+SETTLED = 12
+"""Seconds after which a server that nobody talks to has nothing left to do."""
 
 
 def lines(title: str, rows: list[tuple[str, str, str]]) -> str:
@@ -75,9 +77,10 @@ def idle(bench: Bench, quick: bool) -> str:
         slowest, held = flood(one.port, count)
         rows.append((f"longest wait of another client while {count} connections come", f"{slowest * 1e3:.1f} ms", "no hiccup"))
         try:
+            # What a connection keeps for its next request is given back when that does not come.
+            time.sleep(SETTLED)
             each = (one.process.memory() - before) * 1024 / count
             rows.append(("memory for an idle connection", f"{each:.0f} bytes", "< 1024 bytes"))
-            time.sleep(1)
             woken = one.process.wakeups()
             time.sleep(seconds)
             woken = one.process.wakeups() - woken
@@ -103,11 +106,11 @@ def flood(port: int, count: int) -> tuple[float, list[socket.socket]]:
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        return_ = load.hold(port, count)
+        held = load.hold(port, count)
     finally:
         over.set()
         asking.join()
-    return slowest, return_
+    return slowest, held
 
 
 def start_up(bench: Bench, quick: bool) -> str:

@@ -3,7 +3,8 @@
 //!
 //! Must not know: Python, connections.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rwsgi_core::config::raw::Object;
@@ -51,6 +52,9 @@ impl Configures for Fake {
 }
 
 impl Runtime for Fake {
+    fn sources(&self, _: &[String]) -> Vec<PathBuf> {
+        Vec::new()
+    }
     fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         let (small, large) = (vec![b'x'; 10 << 10], vec![b'x'; 1 << 20]);
         Ok(Arc::new(FakeApp { small, large }))
@@ -74,6 +78,11 @@ impl Runtime for Fake {
     fn finish(&self) {}
 }
 
+thread_local! {
+    /// Reused, as Python's side does it.
+    static HEAD: RefCell<ResponseHead> = RefCell::new(ResponseHead::new());
+}
+
 /// Answers the plain workloads of the comparison.
 struct FakeApp {
     small: Vec<u8>,
@@ -92,10 +101,11 @@ impl FakeApp {
             }
             _ => b"Hello, world!\n",
         };
-        let mut head = ResponseHead::new();
-        head.start(b"200 OK")?;
-        head.field(b"Content-Type", b"text/plain")?;
-        out.head(&head, Some(body.len() as u64))?;
+        HEAD.with_borrow_mut(|head| {
+            head.start(b"200 OK")?;
+            head.field(b"Content-Type", b"text/plain")?;
+            out.head(head, Some(body.len() as u64))
+        })?;
         out.block(body, false);
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::config::value::Value;
 use crate::config::{Config, ConfigError, Origin, exit, toml_file};
 
 pub mod command;
+pub mod man;
 pub mod prefixes;
 pub mod print;
 pub mod reference;
@@ -158,7 +159,8 @@ fn is_on(sheet: &Sheet, name: &str) -> bool {
 }
 
 fn names_app(sheet: &Sheet) -> bool {
-    sheet.line("wsgi_app").is_some_and(|line| line.value != Value::App(None))
+    let says = |name: &str, nothing: Value| sheet.line(name).is_some_and(|line| line.value != nothing);
+    says("wsgi_app", Value::App(None)) || says("paste", Value::Text(String::new()))
 }
 
 fn gunicorn_cmd_args(env: &BTreeMap<String, String>) -> Result<Said, ConfigError> {

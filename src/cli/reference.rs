@@ -106,7 +106,7 @@ fn gunicorn() -> String {
 
 fn described(row: &Row) -> (&'static str, String) {
     match row.status {
-        Status::Same => ("same", String::new()),
+        Status::Same => ("same", row.idle.clone()),
         Status::Differs => ("differs", format!("{} (why: {})", row.how, row.why)),
         Status::NoEffect => ("no effect", row.why.clone()),
         Status::Refused => ("refused", format!("{}; instead: {}", row.why, row.instead)),

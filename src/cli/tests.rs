@@ -71,7 +71,7 @@ fn options_as_gunicorn_users_type_them() {
         } else {
             args(line)
         };
-        assert_eq!((config.workers, config.wsgi_app.to_string().as_str()), (4, "myapp:app"), "{line}");
+        assert_eq!((config.workers, config.app_name().as_str()), (4, "myapp:app"), "{line}");
     }
     let config = args(
         "-b a:1 -b unix:/x -e A=1 --env B=2,3 -k gthread --threads 8 -t 120 --keep 5 --log-l DEBUG --error-log e.log \
@@ -113,13 +113,10 @@ fn gunicorns_other_flags() {
     );
     args("--cert-reqs 0 --logger-class gunicorn.glogging.Logger app");
     let cases = [
-        ("--reload app", "reload (command line, --reload): not supported yet; "),
-        ("-R app", "enable_stdio_inheritance (command line, --enable-stdio-inheritance): "),
         (
             "--certfile x app",
             "certfile (command line, --certfile): TLS is not supported yet; end TLS in a proxy",
         ),
-        ("--paster x.ini", "paste (command line, --paster): "),
         (
             "-k gevent app",
             "worker_class = \"gevent\" (command line, --worker-class): not a worker class of rwsgi; ",
@@ -215,7 +212,7 @@ fn one_configuration_file_is_read() {
     let config = World { args: "app", files, env }.config();
     assert_eq!((config.threads, config.workers), (3, 1));
     let config = World { args: "", files: &[("rwsgi.toml", "wsgi_app = \"m:a\"")], env: &[] }.config();
-    assert_eq!(config.wsgi_app.to_string(), "m:a");
+    assert_eq!(config.app_name(), "m:a");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub const SOURCE: &str = include_str!("../../gunicorn-compat.toml");
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// It is a setting here and does the same.
+    /// It is a setting here and does the same; or it does nothing for WSGI, here and with Gunicorn.
     Same,
     /// It is a setting here and does something else.
     Differs,
@@ -56,6 +56,9 @@ pub struct Row {
     /// Why.
     #[serde(default)]
     pub why: String,
+    /// Why it does nothing for a WSGI application, with Gunicorn neither.
+    #[serde(default)]
+    pub idle: String,
     /// What to use instead of a refused one.
     #[serde(default)]
     pub instead: String,
@@ -85,7 +88,12 @@ impl Row {
 
     /// Whether its flags are understood here although it is no setting.
     pub fn is_foreign(&self) -> bool {
-        matches!(self.status, Status::NoEffect | Status::Refused)
+        matches!(self.status, Status::NoEffect | Status::Refused) || self.is_idle()
+    }
+
+    /// Whether it does nothing, with Gunicorn neither.
+    pub fn is_idle(&self) -> bool {
+        self.status == Status::Same && !self.idle.is_empty()
     }
 
     /// Whether switching it off by text is its default, too.
@@ -134,7 +142,9 @@ mod tests {
 
     #[test]
     fn refused_settings_may_be_off() {
-        let (_, row) = foreign("reload").unwrap();
+        let (_, row) = foreign("do_handshake_on_connect").unwrap();
+        assert!(row.is_switch());
+        let (_, row) = foreign("certfile").unwrap();
         assert!(row.allows(&Raw::Flag(false)));
         assert!(row.allows(&Raw::Nothing));
         assert!(!row.allows(&Raw::Flag(true)));

@@ -9,11 +9,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::log_address::SocketAddress;
 use super::raw::Raw;
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
-    WorkerClass,
+    BindAddress, Facility, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks,
+    ProxyProtocol, ReloadEngine, WorkerClass,
 };
 use super::value::Value;
 
@@ -214,12 +215,61 @@ impl Field for ProxyProtocol {
     }
 }
 
+impl Field for ReloadEngine {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("auto") => Some(ReloadEngine::Auto),
+            Value::Choice("poll") => Some(ReloadEngine::Poll),
+            Value::Choice("inotify") => Some(ReloadEngine::Inotify),
+            _ => None,
+        }
+    }
+}
+
 impl Field for GunicornModule {
     fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::Choice("auto") => Some(GunicornModule::Auto),
             Value::Choice("always") => Some(GunicornModule::Always),
             Value::Choice("never") => Some(GunicornModule::Never),
+            _ => None,
+        }
+    }
+}
+
+/// By its number in RFC 5424 section 6.2.1.
+const FACILITIES: [&str; 12] =
+    ["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"];
+
+impl Field for Facility {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Choice(word) = value else { return None };
+        let local =
+            word.strip_prefix("local").and_then(|digit| digit.parse::<u8>().ok()).map(|local| 16 + local);
+        let named = FACILITIES.iter().position(|name| name == word).and_then(|at| u8::try_from(at).ok());
+        named.or(local).map(Facility)
+    }
+}
+
+/// Where syslog listens. Not optional: where nothing is said, it is the default.
+pub struct Syslog(pub SocketAddress);
+
+impl Field for Syslog {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Text(text) = value else { return None };
+        let text = if text.is_empty() { "udp://localhost:514" } else { text };
+        SocketAddress::syslog(text).ok().map(Syslog)
+    }
+}
+
+/// Where statsd listens.
+pub struct Statsd(pub Option<SocketAddress>);
+
+impl Field for Statsd {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Text(text) if text.is_empty() => Some(Statsd(None)),
+            Value::Text(text) => SocketAddress::statsd(text).ok().map(Some).map(Statsd),
             _ => None,
         }
     }

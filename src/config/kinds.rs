@@ -9,6 +9,7 @@
 
 use std::path::PathBuf;
 
+use super::log_address::SocketAddress;
 use super::raw::Raw;
 use super::target::AppTarget;
 use super::types::{BindAddress, LogTarget, Networks};
@@ -62,6 +63,12 @@ pub enum Kind {
     Environment,
     /// Words separated by commas.
     Words,
+    /// Files, several; patterns are not understood here.
+    Files,
+    /// Where syslog listens.
+    SyslogAddress,
+    /// Where statsd listens; empty: nowhere.
+    StatsdAddress,
     /// As words, in upper case.
     UpperWords,
     /// Addresses and networks of peers.
@@ -81,7 +88,7 @@ pub enum Kind {
 impl Kind {
     /// Whether repeating the flag adds a value instead of replacing it.
     pub fn repeats(self) -> bool {
-        matches!(self, Kind::Addresses | Kind::MaybeAddresses | Kind::Environment)
+        matches!(self, Kind::Addresses | Kind::MaybeAddresses | Kind::Environment | Kind::Files)
     }
 
     /// What a flag's value is called in the help.
@@ -95,11 +102,11 @@ impl Kind {
             Kind::Seconds => "SECONDS",
             Kind::Bytes => "BYTES",
             Kind::Choice(..) | Kind::WorkerClass => "NAME",
-            Kind::Addresses | Kind::MaybeAddresses => "ADDRESS",
+            Kind::Addresses | Kind::MaybeAddresses | Kind::SyslogAddress | Kind::StatsdAddress => "ADDRESS",
             Kind::Environment | Kind::Headers => "NAME=VALUE",
             Kind::Words | Kind::UpperWords => "LIST",
             Kind::Networks => "IPS",
-            Kind::OutLog | Kind::ErrLog => "FILE",
+            Kind::OutLog | Kind::ErrLog | Kind::Files => "FILE",
             Kind::Callable => "MODULE.NAME",
             Kind::Table => "TABLE",
         }
@@ -122,6 +129,9 @@ impl Kind {
             Kind::Addresses | Kind::MaybeAddresses => "list of addresses".into(),
             Kind::Environment => "list of `NAME=VALUE`".into(),
             Kind::Words | Kind::UpperWords => "list, separated by commas".into(),
+            Kind::Files => "list of files and patterns".into(),
+            Kind::SyslogAddress => "`udp://`, `tcp://` or `unix://` address".into(),
+            Kind::StatsdAddress => "`HOST:PORT` or `unix://PATH`; empty: none".into(),
             Kind::Networks => "list of addresses and networks, separated by commas; `*`: everybody".into(),
             Kind::Headers => "header names and values (`NAME=VALUE`)".into(),
             Kind::OutLog => "file; `-`: stdout; empty: off".into(),
@@ -140,7 +150,7 @@ impl Kind {
         match self {
             // A value among them may contain commas: lines separate then.
             Kind::Environment if text.contains('\n') => list('\n'),
-            Kind::Environment | Kind::Addresses | Kind::MaybeAddresses => list(','),
+            Kind::Environment | Kind::Addresses | Kind::MaybeAddresses | Kind::Files => list(','),
             _ => Raw::from(text),
         }
     }
@@ -169,7 +179,9 @@ impl Kind {
             }
             Kind::MaybeAddresses => addresses(raw),
             Kind::Environment => environment(raw),
-            Kind::Words => Ok(Value::Words(words(raw)?)),
+            Kind::Words | Kind::Files => Ok(Value::Words(words(raw)?)),
+            Kind::SyslogAddress => checked(raw, |text| SocketAddress::syslog(text).map(drop)),
+            Kind::StatsdAddress => checked(raw, |text| SocketAddress::statsd(text).map(drop)),
             Kind::UpperWords => {
                 Ok(Value::Words(words(raw)?.iter().map(|w| w.to_ascii_uppercase()).collect()))
             }
@@ -193,6 +205,15 @@ fn one_text(raw: &Raw) -> Result<String, Problem> {
         Raw::Text(text) => Ok(text.clone()),
         _ => Err(Problem::new("not text", "put it in quotes")),
     }
+}
+
+/// A text whose shape is checked; empty: none.
+fn checked(raw: &Raw, check: impl FnOnce(&str) -> Result<(), Problem>) -> Result<Value, Problem> {
+    let text = one_text(raw)?;
+    if !text.is_empty() {
+        check(&text)?;
+    }
+    Ok(Value::Text(text))
 }
 
 fn app(raw: &Raw) -> Result<Value, Problem> {

@@ -13,6 +13,7 @@ pub mod exit;
 pub mod fields;
 mod head_limits;
 pub mod kinds;
+pub mod log_address;
 pub mod origin;
 pub mod raw;
 pub mod reload;

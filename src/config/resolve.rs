@@ -11,16 +11,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::fields::Field;
+use super::fields::{Field, Statsd, Syslog};
 use super::head_limits::HeadLimits;
+use super::log_address::SocketAddress;
 use super::origin::Origin;
 use super::raw::Raw;
 use super::setting::Section;
 use super::sheet::{Line, Sheet};
 use super::target::AppTarget;
 use super::types::{
-    BindAddress, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks, ProxyProtocol,
-    WorkerClass,
+    BindAddress, Facility, ForwardedBy, GunicornModule, HeaderMap, LogLevel, LogTarget, Networks,
+    ProxyProtocol, ReloadEngine, WorkerClass,
 };
 
 /// The whole configuration, typed. Rooms are handed the few values they need, never this.
@@ -28,8 +29,12 @@ use super::types::{
 pub struct Config {
     /// The configuration file that was asked for.
     pub config: Option<String>,
-    /// The application.
-    pub wsgi_app: AppTarget,
+    /// The application. `None`: `paste` says it.
+    pub wsgi_app: Option<AppTarget>,
+    /// The PasteDeploy file, and section, the application is in.
+    pub paste: Option<String>,
+    /// Defaults for that file.
+    pub raw_paste_global_conf: Vec<(String, String)>,
     /// The interpreter to run on.
     pub python: Option<PathBuf>,
     /// The virtual environment to run in.
@@ -150,6 +155,8 @@ pub struct Config {
     pub preload_app: bool,
     /// Run in the background.
     pub daemon: bool,
+    /// Keep standard streams that are files, in the background.
+    pub enable_stdio_inheritance: bool,
     /// File that holds the master's process id.
     pub pidfile: Option<PathBuf>,
     /// Directory for temporary files.
@@ -203,6 +210,33 @@ pub struct Config {
     /// The hooks that are set, by name.
     pub hooks: Vec<(&'static str, Raw)>,
 
+    /// Send both logs to syslog, too.
+    pub syslog: bool,
+    /// Where it listens.
+    pub syslog_addr: SocketAddress,
+    /// What lines there begin with.
+    pub syslog_prefix: Option<String>,
+    /// Their facility.
+    pub syslog_facility: Facility,
+    /// Keep the access log out of syslog.
+    pub disable_redirect_access_to_syslog: bool,
+    /// Where statsd listens.
+    pub statsd_host: Option<SocketAddress>,
+    /// What the names of metrics begin with.
+    pub statsd_prefix: String,
+    /// Tags behind each metric.
+    pub dogstatsd_tags: String,
+    /// Tell statsd how many connections wait.
+    pub enable_backlog_metric: bool,
+
+    /// Replace workers when code changes.
+    pub reload: bool,
+    /// How changes are noticed.
+    pub reload_engine: ReloadEngine,
+    /// What else is watched: files and patterns.
+    pub reload_extra_files: Vec<String>,
+    /// Print every line of Python that is run.
+    pub spew: bool,
     /// Where the operator is answered; empty: nowhere.
     pub status_bind: Vec<BindAddress>,
 
@@ -224,7 +258,9 @@ impl Config {
         let limits = HeadLimits::of(&sheet)?;
         Ok(Self {
             config: field(&sheet, "config")?,
-            wsgi_app: field(&sheet, "wsgi_app")?,
+            wsgi_app: field(&sheet, "wsgi_app").ok(),
+            paste: field(&sheet, "paste")?,
+            raw_paste_global_conf: field(&sheet, "raw_paste_global_conf")?,
             python: field(&sheet, "python")?,
             venv: field(&sheet, "venv")?,
             gunicorn_module: field(&sheet, "gunicorn_module")?,
@@ -283,6 +319,7 @@ impl Config {
             raw_env: field(&sheet, "raw_env")?,
             preload_app: field(&sheet, "preload_app")?,
             daemon: field(&sheet, "daemon")?,
+            enable_stdio_inheritance: field(&sheet, "enable_stdio_inheritance")?,
             pidfile: field(&sheet, "pidfile")?,
             worker_tmp_dir: field(&sheet, "worker_tmp_dir")?,
             user: field(&sheet, "user")?,
@@ -303,6 +340,19 @@ impl Config {
             errorlog: field(&sheet, "errorlog")?,
             loglevel: field(&sheet, "loglevel")?,
             capture_output: field(&sheet, "capture_output")?,
+            syslog: field(&sheet, "syslog")?,
+            syslog_addr: field::<Syslog>(&sheet, "syslog_addr")?.0,
+            syslog_prefix: field(&sheet, "syslog_prefix")?,
+            syslog_facility: field(&sheet, "syslog_facility")?,
+            disable_redirect_access_to_syslog: field(&sheet, "disable_redirect_access_to_syslog")?,
+            statsd_host: field::<Statsd>(&sheet, "statsd_host")?.0,
+            statsd_prefix: field(&sheet, "statsd_prefix")?,
+            dogstatsd_tags: field(&sheet, "dogstatsd_tags")?,
+            enable_backlog_metric: field(&sheet, "enable_backlog_metric")?,
+            reload: field(&sheet, "reload")?,
+            reload_engine: field(&sheet, "reload_engine")?,
+            reload_extra_files: field(&sheet, "reload_extra_files")?,
+            spew: field(&sheet, "spew")?,
             logger_class: field(&sheet, "logger_class")?,
             logconfig: field(&sheet, "logconfig")?,
             logconfig_dict: field(&sheet, "logconfig_dict")?,
@@ -319,6 +369,14 @@ impl Config {
     /// Where the value of the setting of this name came from.
     pub fn origin(&self, name: &str) -> &Origin {
         self.sheet.line(name).map_or(&Origin::Default, |line| &line.origin)
+    }
+
+    /// What the application is called: APP, or the PasteDeploy file.
+    pub fn app_name(&self) -> String {
+        match (&self.paste, &self.wsgi_app) {
+            (Some(paste), _) => paste.clone(),
+            (None, app) => app.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }
     }
 
     /// Every setting with its value and origin, in the table's order.
@@ -345,8 +403,10 @@ fn mismatch(name: &str, origin: Origin) -> ConfigError {
 }
 
 fn require_app(sheet: &Sheet) -> Result<(), ConfigError> {
+    let paste = field::<Option<String>>(sheet, "paste")?;
     match field::<AppTarget>(sheet, "wsgi_app") {
         Ok(_) => Ok(()),
+        Err(_) if paste.is_some() => Ok(()),
         Err(_) => Err(ConfigError::general(Origin::Default, "No application module specified.")
             .hint("say which, e.g. rwsgi myproject.wsgi:application")),
     }

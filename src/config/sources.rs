@@ -78,7 +78,7 @@ pub fn named(name: &str) -> Named {
 pub fn foreign(name: &str, row: &Row, raw: &Raw, origin: Origin) -> Result<(), ConfigError> {
     let switched_off =
         row.is_switch() && raw.text().is_some_and(|text| super::units::flag(text) == Some(false));
-    if row.status == Status::NoEffect || switched_off || row.allows(raw) {
+    if row.status == Status::NoEffect || row.is_idle() || switched_off || row.allows(raw) {
         return Ok(());
     }
     Err(ConfigError::about(name, origin, row.why.clone()).hint(row.instead.clone()))

@@ -26,6 +26,11 @@ const IN_MEMORY: u64 = 1 << 30;
 const COMBINED: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
 const SCHEME_HEADERS: &str = "X-FORWARDED-PROTOCOL=ssl,X-FORWARDED-PROTO=https,X-FORWARDED-SSL=on";
 
+const FACILITIES: &[&str] = &[
+    "auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "syslog", "user", "uucp",
+    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+
 /// Every setting, in the order of the help.
 pub static SETTINGS: &[Setting] = &[
     Setting::theirs(ConfigFile, "config", Kind::Text, "")
@@ -83,7 +88,9 @@ pub static SETTINGS: &[Setting] = &[
     Setting::theirs(ServerSocket, "reuse_port", Kind::Flag, "false")
         .flags(&["--reuse-port"])
         .example("true")
-        .help("Let every worker listen for itself (SO_REUSEPORT)."),
+        .change(Reexec)
+        .help("Let every worker listen for itself (SO_REUSEPORT).")
+        .more("Connections that wait for one worker cannot go to another: leave it off unless measured."),
     Setting::theirs(WorkerProcesses, "workers", Kind::Count(0, 10_000), "1")
         .flags(&["--workers"])
         .short('w')
@@ -194,11 +201,14 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--high-water"])
         .example("1M")
         .help("Bytes of a reply queued before the application waits. [256K]"),
-    Setting::theirs(Security, "limit_request_line", ANY, "4094")
+    Setting::theirs(Security, "limit_request_line", ANY, "8190")
         .flags(&["--limit-request-line"])
-        .example("8190")
-        .help("Longest request line in bytes. [4094; 0: any, at most 8190]")
-        .more("Without its line end. Values over 8190 count as 8190, as in Gunicorn. Over it: 414."),
+        .example("4094")
+        .help("Longest request line in bytes. [8190; 0: any, at most 8190]")
+        .more(
+            "Without its line end. RFC 9112 section 3 recommends at least 8000. Values over 8190 count as 8190, \
+             as in Gunicorn. Over it: 414.",
+        ),
     Setting::theirs(Security, "limit_request_fields", ANY, "100")
         .flags(&["--limit-request-fields"])
         .example("50")
@@ -223,6 +233,28 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--limit-trailers"])
         .example("8K")
         .help("Longest trailer section of a chunked body. [32K]"),
+    Setting::theirs(Debugging, "reload", Kind::Flag, "false")
+        .flags(&["--reload"])
+        .example("true")
+        .help("Replace workers when the application's code changes.")
+        .more(
+            "For development. An application that cannot be loaded is answered for by its traceback, until \
+             it can. `preload_app` is left out.",
+        ),
+    Setting::theirs(Debugging, "reload_engine", Kind::Choice(&["auto", "poll", "inotify"], &[]), "auto")
+        .flags(&["--reload-engine"])
+        .example("poll")
+        .help("How changes are noticed: auto, poll or inotify. [auto]")
+        .more("`auto` is inotify where the kernel grants it, else `poll`, which looks every half second."),
+    Setting::theirs(Debugging, "reload_extra_files", Kind::Files, "")
+        .flags(&["--reload-extra-file"])
+        .example("settings.ini,templates/**/*.html")
+        .help("Other file to watch, may be a pattern; may be repeated.")
+        .more("In patterns `*` and `?` stay within a directory, `**` goes through directories."),
+    Setting::theirs(Debugging, "spew", Kind::Flag, "false")
+        .flags(&["--spew"])
+        .example("true")
+        .help("Print every line of Python as it is run. Very slow."),
     Setting::theirs(Debugging, "check_config", Kind::Flag, "false")
         .flags(&["--check-config"])
         .example("true")
@@ -261,6 +293,15 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--pythonpath"])
         .example("/srv/lib,/srv/vendor")
         .help("Directories to put before everything in sys.path."),
+    Setting::theirs(ServerMechanics, "paste", Kind::Text, "")
+        .flags(&["--paste", "--paster"])
+        .example("production.ini#main")
+        .help("Load the application from this PasteDeploy file. [none]")
+        .more("`FILE.ini` or `FILE.ini#SECTION`. It takes the place of APP; the package PasteDeploy has to be there."),
+    Setting::theirs(ServerMechanics, "raw_paste_global_conf", Kind::Environment, "")
+        .flags(&["--paste-global"])
+        .example("debug=false")
+        .help("Default for that file, NAME=VALUE; may be repeated."),
     Setting::theirs(ServerMechanics, "raw_env", Kind::Environment, "")
         .flags(&["--env"])
         .short('e')
@@ -273,6 +314,13 @@ pub static SETTINGS: &[Setting] = &[
         .example("true")
         .change(Reexec)
         .help("Run in the background."),
+    Setting::theirs(ServerMechanics, "enable_stdio_inheritance", Kind::Flag, "false")
+        .flags(&["--enable-stdio-inheritance"])
+        .short('R')
+        .example("true")
+        .change(Reexec)
+        .help("In the background, keep stdout and stderr that are files.")
+        .more("Terminals are let go of all the same."),
     Setting::theirs(ServerMechanics, "pidfile", Kind::Path, "")
         .flags(&["--pid"])
         .short('p')
@@ -475,6 +523,45 @@ pub static SETTINGS: &[Setting] = &[
         .flags(&["--capture-output"])
         .example("true")
         .help("Send stdout and stderr to the error log's file."),
+    Setting::theirs(Logging, "syslog", Kind::Flag, "false")
+        .flags(&["--log-syslog"])
+        .example("true")
+        .help("Send both logs to syslog, too.")
+        .more("Lines still go where `errorlog` and `accesslog` say."),
+    Setting::theirs(Logging, "syslog_addr", Kind::SyslogAddress, "udp://localhost:514")
+        .flags(&["--log-syslog-to"])
+        .example("unix:///dev/log#dgram")
+        .help("Where syslog listens. [udp://localhost:514]")
+        .more("`udp://HOST[:PORT]`, `tcp://HOST[:PORT]`, `unix://PATH`, `unix://PATH#dgram` or `unix://PATH#stream`."),
+    Setting::theirs(Logging, "syslog_prefix", Kind::Text, "")
+        .flags(&["--log-syslog-prefix"])
+        .example("shop")
+        .help("Lines there begin with gunicorn.PREFIX.error or .access. [APP]"),
+    Setting::theirs(Logging, "syslog_facility", Kind::Choice(FACILITIES, &[("security", "auth")]), "user")
+        .flags(&["--log-syslog-facility"])
+        .example("daemon")
+        .help("Syslog facility. [user]"),
+    Setting::theirs(Logging, "disable_redirect_access_to_syslog", Kind::Flag, "false")
+        .flags(&["--disable-redirect-access-to-syslog"])
+        .example("true")
+        .help("Keep the access log out of syslog."),
+    Setting::theirs(Logging, "statsd_host", Kind::StatsdAddress, "")
+        .flags(&["--statsd-host"])
+        .example("localhost:8125")
+        .help("Where statsd listens: HOST:PORT or unix://PATH. [none]")
+        .more("Three datagrams for each request, as Gunicorn sends them."),
+    Setting::theirs(Logging, "statsd_prefix", Kind::Text, "")
+        .flags(&["--statsd-prefix"])
+        .example("shop")
+        .help("Put before the names of metrics."),
+    Setting::theirs(Logging, "dogstatsd_tags", Kind::Text, "")
+        .flags(&["--dogstatsd-tags"])
+        .example("region:eu,env:test")
+        .help("Tags put behind each metric, for DogStatsD."),
+    Setting::theirs(Logging, "enable_backlog_metric", Kind::Flag, "false")
+        .flags(&["--enable-backlog-metric"])
+        .example("true")
+        .help("Tell statsd each second how many connections wait."),
     Setting::theirs(Logging, "logger_class", Kind::Callable, "")
         .flags(&["--logger-class"])
         .example("myproject.logs.Logger")

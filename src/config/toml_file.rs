@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn gunicorns_other_settings() {
-        assert_eq!(read("control_socket = \"x\"\nreload = false\n").unwrap(), []);
+        assert_eq!(read("control_socket = \"x\"\ndirty_workers = 0\n").unwrap(), []);
         let error = read("threads = 1\ncertfile = \"x.pem\"").unwrap_err().to_string();
         assert!(error.starts_with("certfile (rwsgi.toml line 2): "), "{error}");
     }

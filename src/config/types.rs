@@ -107,6 +107,21 @@ pub enum ProxyProtocol {
     Auto,
 }
 
+/// How changed files are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadEngine {
+    /// By the kernel, where it does that.
+    Auto,
+    /// By looking again and again.
+    Poll,
+    /// By the kernel.
+    Inotify,
+}
+
+/// A syslog facility (RFC 5424 section 6.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facility(pub u8);
+
 /// When a module `gunicorn` is provided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GunicornModule {

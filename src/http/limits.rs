@@ -49,7 +49,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            request_line: 4094,
+            request_line: 8190,
             fields: 100,
             field_size: 8190,
             head: HEAD,
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn derived_limits_leave_room_for_each_other() {
-        assert_eq!(Limits::derive(4094, 100, 8190), Limits::default());
+        assert_eq!(Limits::derive(8190, 100, 8190), Limits::default());
         let wide = Limits::derive(0, 0, 0);
         assert_eq!((wide.request_line, wide.fields, wide.field_size), (wide.head, 32768, 8190));
         let large = Limits::derive(8190, 100, 1 << 20);

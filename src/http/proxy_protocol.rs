@@ -37,8 +37,8 @@ pub enum Source {
     /// No PROXY header: the bytes are the request's.
     Absent,
     /// The balancer speaks for itself (LOCAL), or does not know (UNKNOWN, UNSPEC, a unix
-    /// socket): the peer stays who it is.
-    Peer,
+    /// socket): the peer stays who it is. Which of them it was.
+    Peer(&'static str),
     /// The client behind the balancer.
     Client {
         /// The client.
@@ -74,7 +74,7 @@ fn parse_v1(input: &[u8]) -> Result<Option<(Source, usize)>, Refusal> {
     let words = line.get(V1_START.len()..).unwrap_or_default();
     // Whatever follows UNKNOWN is to be ignored.
     if words == b"UNKNOWN" || words.starts_with(b"UNKNOWN ") {
-        return Ok(Some((Source::Peer, end + 1)));
+        return Ok(Some((Source::Peer("UNKNOWN"), end + 1)));
     }
     let source = addresses_v1(words).ok_or_else(|| invalid(line))?;
     Ok(Some((source, end + 1)))
@@ -119,14 +119,14 @@ fn parse_v2(input: &[u8]) -> Result<Option<(Source, usize)>, Refusal> {
     }
     let Some(block) = input.get(V2_FIXED..end) else { return Ok(None) };
     // What comes with LOCAL is to be discarded, whatever it is.
-    let source = if command == 0x20 { Some(Source::Peer) } else { addresses_v2(family, block) };
+    let source = if command == 0x20 { Some(Source::Peer("LOCAL")) } else { addresses_v2(family, block) };
     source.map(|source| Some((source, end))).ok_or_else(|| invalid(fixed))
 }
 
 fn addresses_v2(family: u8, block: &[u8]) -> Option<Source> {
     let (source, behind) = match family {
         // UNSPEC: there is nothing we could read.
-        0x00 => return Some(Source::Peer),
+        0x00 => return Some(Source::Peer("UNSPEC")),
         // TCP over IPv4: 4 + 4 bytes of addresses, 2 + 2 of ports.
         0x11 => {
             let (&from, rest) = block.split_first_chunk::<4>()?;
@@ -140,7 +140,7 @@ fn addresses_v2(family: u8, block: &[u8]) -> Option<Source> {
             client(from.into(), to.into(), rest)?
         }
         // A unix stream socket: two paths of 108 bytes, which name no client.
-        0x31 => (Source::Peer, block.get(216..)?),
+        0x31 => (Source::Peer("UNSPEC"), block.get(216..)?),
         // Datagrams do not carry HTTP/1; other families do not exist.
         _ => return None,
     };
@@ -193,15 +193,15 @@ mod tests {
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 80 443\r\n".to_vec(), both),
             (b"PROXY TCP6 ::1 ::2 80 443\r\n".to_vec(), client_of("[::1]:80", "[::2]:443")),
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 0 65535\r\n".to_vec(), client_of("1.2.3.4:0", "5.6.7.8:65535")),
-            (b"PROXY UNKNOWN\r\n".to_vec(), Source::Peer),
-            (b"PROXY UNKNOWN ffff:: ::1 1 2\r\n".to_vec(), Source::Peer),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Source::Peer("UNKNOWN")),
+            (b"PROXY UNKNOWN ffff:: ::1 1 2\r\n".to_vec(), Source::Peer("UNKNOWN")),
             (v2(0x21, 0x11, &v4), both),
             (v2(0x21, 0x11, &[&v4[..], &[4, 0, 2, 9, 9, 3, 0, 0]].concat()), both),
             (v2(0x21, 0x21, &v6), client_of("[::1]:80", "[::2]:443")),
-            (v2(0x20, 0x00, b""), Source::Peer),
-            (v2(0x20, 0x11, b"anything"), Source::Peer),
-            (v2(0x21, 0x00, b"anything"), Source::Peer),
-            (v2(0x21, 0x31, &[0; 216]), Source::Peer),
+            (v2(0x20, 0x00, b""), Source::Peer("LOCAL")),
+            (v2(0x20, 0x11, b"anything"), Source::Peer("LOCAL")),
+            (v2(0x21, 0x00, b"anything"), Source::Peer("UNSPEC")),
+            (v2(0x21, 0x31, &[0; 216]), Source::Peer("UNSPEC")),
         ] {
             let stream = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
             let parsed = parse(&stream, Mode::Auto);

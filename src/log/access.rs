@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use super::access_filter::AccessFilter;
 use super::access_json::{JsonFormat, Names};
+use super::level::Level;
 use super::sink::Sink;
+use super::syslog::{Syslog, SyslogSettings};
 use super::{AccessFormat, AccessRecord, LogError, Needs, Target};
 
 /// Flushed each time so much was added, even when the loop does not go idle.
@@ -27,6 +29,7 @@ pub struct AccessLog {
     format: Format,
     filter: AccessFilter,
     lines: Mutex<Lines>,
+    syslog: Option<Syslog>,
 }
 
 /// What the access log is to be.
@@ -34,8 +37,10 @@ pub struct AccessLog {
 pub struct AccessSettings {
     /// What its lines look like.
     pub layout: Layout,
-    /// Where they go.
-    pub target: Target,
+    /// Where they go. `None`: to syslog only.
+    pub target: Option<Target>,
+    /// They go to syslog, too.
+    pub syslog: Option<SyslogSettings>,
     /// Paths that get no line; with `*` at the end, all that begin so.
     pub skip: Vec<String>,
     /// Of what is left, one in so many gets a line.
@@ -69,7 +74,8 @@ struct Lines {
     buffer: Vec<u8>,
     /// The buffer's length that makes the next record flush.
     flush_at: usize,
-    sink: Sink,
+    /// `None`: lines go to syslog only.
+    sink: Option<Sink>,
 }
 
 impl AccessSettings {
@@ -101,23 +107,22 @@ impl Format {
 
 impl AccessLog {
     /// A log that writes lines of `format` to `sink`.
-    pub fn new(format: AccessFormat, sink: Sink) -> AccessLog {
+    pub fn new(format: AccessFormat, sink: Option<Sink>) -> AccessLog {
         AccessLog::made(Format::Text(format), AccessFilter::default(), sink)
     }
 
-    fn made(format: Format, filter: AccessFilter, sink: Sink) -> AccessLog {
-        AccessLog {
-            format,
-            filter,
-            lines: Mutex::new(Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink }),
-        }
+    fn made(format: Format, filter: AccessFilter, sink: Option<Sink>) -> AccessLog {
+        let lines = Lines { buffer: Vec::new(), flush_at: FLUSH_AT, sink };
+        AccessLog { format, filter, lines: Mutex::new(lines), syslog: None }
     }
 
     /// Opens what these settings ask for; the error is the operator's.
     pub fn open(settings: &AccessSettings) -> Result<AccessLog, String> {
         let format = settings.format()?;
-        let sink = Sink::open(settings.target.clone()).map_err(|error| error.to_string())?;
-        Ok(AccessLog::made(format, AccessFilter::new(&settings.skip, settings.sample), sink))
+        let sink = settings.target.clone().map(Sink::open).transpose().map_err(|error| error.to_string())?;
+        let mut log = AccessLog::made(format, AccessFilter::new(&settings.skip, settings.sample), sink);
+        log.syslog = settings.syslog.clone().map(Syslog::open);
+        Ok(log)
     }
 
     /// Whether an exchange gets a line: ask before making a record of it.
@@ -142,12 +147,25 @@ impl AccessLog {
             lines.flush();
         }
         if lines.buffer.len() >= HELD {
-            lines.sink.drop_line();
+            lines.drop_line();
             return;
         }
+        let start = lines.buffer.len();
         match &self.format {
             Format::Text(format) => format.write(&mut lines.buffer, record),
             Format::Json(format) => format.write(&mut lines.buffer, record),
+        }
+        if let Some(syslog) = &self.syslog {
+            let told = syslog.send(Level::Info, &lines.buffer[start..]);
+            if lines.sink.is_none() {
+                lines.buffer.truncate(start);
+            }
+            if let Err(complaint) = told {
+                tracing::warn!("{complaint}");
+            }
+        }
+        if lines.sink.is_none() {
+            return;
         }
         lines.buffer.push(b'\n');
         if lines.buffer.len() >= lines.flush_at {
@@ -169,19 +187,21 @@ impl AccessLog {
     /// The last flush of a worker: waits a moment for a slow target, then gives up.
     pub fn finish(&self) {
         let lines = &mut *self.lock();
-        lines.sink.finish(&mut lines.buffer, PATIENCE);
+        if let Some(sink) = &mut lines.sink {
+            sink.finish(&mut lines.buffer, PATIENCE);
+        }
     }
 
     /// Opens the file anew, after it was moved away (USR1). What is buffered goes to the old one.
     pub fn reopen(&self) -> Result<(), LogError> {
         let mut lines = self.lock();
         lines.flush();
-        lines.sink.reopen()
+        lines.sink.as_mut().map_or(Ok(()), Sink::reopen)
     }
 
     /// Lines lost so far because the target did not take them.
     pub fn dropped(&self) -> u64 {
-        self.lock().sink.dropped()
+        self.lock().sink.as_ref().map_or(0, Sink::dropped)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
@@ -192,10 +212,18 @@ impl AccessLog {
 
 impl Lines {
     fn flush(&mut self) {
-        if !self.buffer.is_empty() {
-            self.sink.write(&mut self.buffer);
+        if !self.buffer.is_empty()
+            && let Some(sink) = &mut self.sink
+        {
+            sink.write(&mut self.buffer);
         }
         self.flush_at = self.buffer.len() + FLUSH_AT;
+    }
+
+    fn drop_line(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            sink.drop_line();
+        }
     }
 }
 

@@ -35,7 +35,7 @@ fn record(target: &str) -> AccessRecord<'_> {
 }
 
 fn log(sink: Sink) -> AccessLog {
-    AccessLog::new(AccessFormat::compile("%(r)s %(s)s").unwrap(), sink)
+    AccessLog::new(AccessFormat::compile("%(r)s %(s)s").unwrap(), Some(sink))
 }
 
 fn to_file(path: &Path) -> AccessLog {
@@ -164,4 +164,28 @@ fn a_reader_that_is_gone_and_a_full_disk_are_counted() {
         assert!(!log.pending());
         assert_eq!(log.dropped(), 2);
     }
+}
+
+#[test]
+fn a_log_for_syslog_alone_keeps_nothing() {
+    let collector = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let destination = crate::system::messenger::Destination::Udp(
+        "127.0.0.1".into(),
+        collector.local_addr().unwrap().port(),
+    );
+    let syslog = SyslogSettings { destination, facility: 16, tag: "gunicorn.shop.access".into() };
+    let settings = AccessSettings {
+        layout: Layout::Text("%(r)s".into()),
+        target: None,
+        syslog: Some(syslog),
+        skip: Vec::new(),
+        sample: 1,
+    };
+    let log = AccessLog::open(&settings).unwrap();
+    log.record(&record("/a"));
+    assert!(!log.pending());
+    let mut buffer = [0; 100];
+    let count = collector.recv(&mut buffer).unwrap();
+    let expected = format!("<134>gunicorn.shop.access: [{}] GET /a HTTP/1.1\0", std::process::id());
+    assert_eq!(String::from_utf8_lossy(&buffer[..count]), expected);
 }

@@ -1,8 +1,8 @@
 //! How does an event become a line of the error log?
 //!
 //! `[2026-11-20 02:48:10 +0000] [PID] [INFO] message`, Gunicorn's. An event is whatever `tracing`'s
-//! macros are called with; at ERROR with `critical = true` it is CRITICAL. Fields other than that
-//! follow the message as ` name=value`. A message of several lines, a traceback, stays one event:
+//! macros are called with; at ERROR with `critical = true` it is CRITICAL; `exception = true` says that it has a
+//! traceback, for whoever counts. Other fields follow the message as ` name=value`. A message of several lines, a traceback, stays one event:
 //! only its first line has a prefix.
 //!
 //! Must not know: who logs, and what about.
@@ -34,6 +34,7 @@ use super::elsewhere;
 use super::escape::{Text, push_escaped};
 use super::level::Level;
 use super::output::{Output, piece_end};
+use super::syslog::{Syslog, SyslogSettings};
 use super::{LogError, Target};
 
 /// What one line may wait for a slow target.
@@ -42,12 +43,63 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LOOKS: usize = 1000;
 
 /// What the error log is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ErrorLog {
     /// Where it goes.
     pub target: Target,
     /// The least severe level that is written.
     pub level: Level,
+    /// Who a file belongs to.
+    pub owner: Owner,
+    /// Standard output and error of the process go to the file, too.
+    pub capture: bool,
+    /// Lines go to syslog, too.
+    pub syslog: Option<SyslogSettings>,
+    /// Who is told of each line.
+    pub tally: Option<Tally>,
+}
+
+impl ErrorLog {
+    /// Lines of this level and above to this target, and nothing else.
+    pub fn new(target: Target, level: Level) -> ErrorLog {
+        ErrorLog { target, level, owner: Owner::default(), capture: false, syslog: None, tally: None }
+    }
+}
+
+/// Who log files belong to: those who have to open them anew after they gave up their rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// User id.
+    pub user: Option<u32>,
+    /// Group id.
+    pub group: Option<u32>,
+}
+
+impl Owner {
+    /// Gives the file to the owner. Who may not do that is the owner already, or will do without.
+    fn take(self, file: &Output) {
+        if self != Owner::default() {
+            file.give_to(self.user, self.group);
+        }
+    }
+}
+
+/// Called with the level of each line, and whether it has a traceback.
+#[derive(Clone)]
+pub struct Tally(pub Arc<dyn Fn(Level, bool) + Send + Sync>);
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Tally")
+    }
+}
+
+/// Creates a log file for others to open, and gives it to its owner.
+pub fn prepare(target: &Target, owner: Owner) -> Result<(), LogError> {
+    if let Target::File(_) = target {
+        owner.take(&Output::open(target)?);
+    }
+    Ok(())
 }
 
 static LOG: OnceLock<Arc<Writer>> = OnceLock::new();
@@ -55,14 +107,14 @@ static LOG: OnceLock<Arc<Writer>> = OnceLock::new();
 /// Opens the error log and makes it the process's `tracing` subscriber. Called again (HUP), it
 /// changes target and level; when the new target cannot be opened, all stays as it was.
 pub fn init(settings: ErrorLog) -> Result<(), LogError> {
+    let (target, level) = (settings.target.clone(), settings.level);
     if let Some(writer) = LOG.get() {
-        writer.redirect(settings.target)?;
-        set_level(settings.level);
+        writer.redirect(settings)?;
+        set_level(level);
         return Ok(());
     }
-    let target = settings.target.clone();
-    let writer = LOG.get_or_init(|| Arc::new(Writer::closed(settings.level)));
-    writer.redirect(settings.target)?;
+    let writer = LOG.get_or_init(|| Arc::new(Writer::closed(level)));
+    writer.redirect(settings)?;
     let subscriber = tracing_subscriber::registry().with(Lines(Arc::clone(writer)));
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|error| LogError { target, error: io::Error::other(error) })
@@ -116,8 +168,25 @@ struct Writer {
 
 #[derive(Debug, Clone)]
 struct Place {
-    target: Target,
     output: Arc<Output>,
+    syslog: Option<Syslog>,
+    settings: Arc<ErrorLog>,
+}
+
+impl Place {
+    fn open(settings: ErrorLog) -> Result<Place, LogError> {
+        let output = Output::open(&settings.target)?;
+        if let Target::File(_) = settings.target {
+            settings.owner.take(&output);
+            if settings.capture
+                && let Err(error) = output.capture_streams()
+            {
+                return Err(LogError { target: settings.target, error });
+            }
+        }
+        let syslog = settings.syslog.clone().map(Syslog::open);
+        Ok(Place { output: Arc::new(output), syslog, settings: Arc::new(settings) })
+    }
 }
 
 impl Writer {
@@ -138,14 +207,16 @@ impl Writer {
 
     fn reopen(&self) -> Result<(), LogError> {
         match self.place() {
-            Some(Place { target: target @ Target::File(_), .. }) => self.redirect(target),
+            Some(place) if matches!(place.settings.target, Target::File(_)) => {
+                self.redirect(ErrorLog::clone(&place.settings))
+            }
             _ => Ok(()),
         }
     }
 
-    fn redirect(&self, target: Target) -> Result<(), LogError> {
-        let output = Arc::new(Output::open(&target)?);
-        let mut place = Some(Place { target: target.clone(), output });
+    fn redirect(&self, settings: ErrorLog) -> Result<(), LogError> {
+        let target = settings.target.clone();
+        let mut place = Some(Place::open(settings)?);
         for _ in 0..LOOKS {
             if let Ok(mut held) = self.place.try_write() {
                 std::mem::swap(&mut *held, &mut place);
@@ -210,6 +281,31 @@ impl Writer {
         waited
     }
 
+    /// Writes one event with its prefix.
+    fn line(&self, level: Level, message: &[u8]) {
+        let mut line = Vec::with_capacity(48 + message.len());
+        self.prefix(&mut line, level);
+        line.extend_from_slice(message);
+        end_line(&mut line);
+        self.put(line);
+    }
+
+    /// Hands an event on to syslog, where that is asked for.
+    fn send_to_syslog(&self, event: &Parts) {
+        if let Some(syslog) = self.place().and_then(|place| place.syslog)
+            && let Err(complaint) = syslog.send(event.level, &event.message)
+        {
+            self.line(Level::Warning, complaint.as_bytes());
+        }
+    }
+
+    /// Tells whoever counts of an event that was written, here or elsewhere.
+    fn count(&self, event: &Parts) {
+        if let Some(Tally(tell)) = self.place().and_then(|place| place.settings.tally.clone()) {
+            tell(event.level, event.exception);
+        }
+    }
+
     fn prefix(&self, line: &mut Vec<u8>, level: Level) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         line.push(b'[');
@@ -235,28 +331,28 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut parts = Parts { level: Level::of(event.metadata()), message: Vec::new(), fields: Vec::new() };
+        let mut parts = Parts { level: Level::of(event.metadata()), ..Parts::default() };
         event.record(&mut parts);
         if parts.level < self.0.level() {
             return;
         }
         parts.message.append(&mut parts.fields);
-        if elsewhere::take(parts.level, &parts.message) {
-            return;
+        if !elsewhere::take(parts.level, &parts.message) {
+            self.0.line(parts.level, &parts.message);
+            self.0.send_to_syslog(&parts);
         }
-        let mut line = Vec::with_capacity(48 + parts.message.len());
-        self.0.prefix(&mut line, parts.level);
-        line.append(&mut parts.message);
-        end_line(&mut line);
-        self.0.put(line);
+        self.0.count(&parts);
     }
 }
 
 /// An event taken apart.
+#[derive(Default)]
 struct Parts {
     level: Level,
     message: Vec<u8>,
     fields: Vec<u8>,
+    /// It has a traceback.
+    exception: bool,
 }
 
 impl Parts {
@@ -272,6 +368,7 @@ impl Visit for Parts {
         match field.name() {
             "critical" if value && self.level == Level::Error => self.level = Level::Critical,
             "critical" => {}
+            "exception" => self.exception = value,
             _ => self.record_debug(field, &value),
         }
     }

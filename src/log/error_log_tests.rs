@@ -11,13 +11,17 @@ use super::*;
 
 fn writer(level: Level, target: Target) -> Arc<Writer> {
     let writer = Writer { zone: Zone::named("Asia/Kathmandu"), ..Writer::closed(level) };
-    writer.redirect(target).unwrap();
+    writer.redirect(ErrorLog::new(target, Level::Info)).unwrap();
     Arc::new(writer)
 }
 
 fn on(output: Output) -> Arc<Writer> {
     let writer = Writer::closed(Level::Debug);
-    *writer.place.write().unwrap() = Some(Place { target: Target::Stderr, output: Arc::new(output) });
+    *writer.place.write().unwrap() = Some(Place {
+        output: Arc::new(output),
+        syslog: None,
+        settings: Arc::new(ErrorLog::new(Target::Stderr, Level::Info)),
+    });
     Arc::new(writer)
 }
 
@@ -175,7 +179,7 @@ fn a_lock_that_was_forked_as_held_costs_lines_but_does_not_block() {
     let writer = writer(Level::Info, Target::File(log.path.clone()));
     let held = writer.place.write().unwrap();
     with(&writer, || info!("lost"));
-    assert!(writer.redirect(Target::Stderr).is_err());
+    assert!(writer.redirect(ErrorLog::new(Target::Stderr, Level::Info)).is_err());
     drop(held);
     with(&writer, || info!("back"));
     assert_eq!(messages(&log.path), ["[INFO] back"]);
@@ -203,17 +207,17 @@ fn the_process_has_one_that_can_be_changed() {
     assert_eq!((level(), dropped()), (Level::Info, 0));
     reopen().unwrap();
     plain("nowhere");
-    init(ErrorLog { target: Target::File(log.path.clone()), level: Level::Warning }).unwrap();
+    init(ErrorLog::new(Target::File(log.path.clone()), Level::Warning)).unwrap();
     let here = "error_log_tests";
     tracing::info!(target: "rwsgi", "{here} too low");
     tracing::warn!(target: "rwsgi", "{here} one");
     set_level(Level::Debug);
     tracing::debug!(target: "rwsgi", "{here} two");
     plain("from the application\nin two lines");
-    init(ErrorLog { target: Target::File(second.path.clone()), level: Level::Error }).unwrap();
+    init(ErrorLog::new(Target::File(second.path.clone()), Level::Error)).unwrap();
     tracing::error!(target: "rwsgi", "{here} three");
     let nowhere = Target::File(log.path.join("x"));
-    assert!(init(ErrorLog { target: nowhere, level: Level::Debug }).is_err());
+    assert!(init(ErrorLog::new(nowhere, Level::Debug)).is_err());
     assert_eq!(level(), Level::Error);
     tracing::error!(target: "rwsgi", "{here} four");
     reopen().unwrap();

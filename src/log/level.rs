@@ -12,11 +12,12 @@ use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 
 /// Severity, with Gunicorn's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
     /// For whoever looks for a fault.
     Debug,
     /// What happened.
+    #[default]
     Info,
     /// Odd, but dealt with.
     Warning,

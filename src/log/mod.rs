@@ -24,6 +24,7 @@ mod level;
 mod output;
 mod percent;
 pub mod sink;
+pub mod syslog;
 
 use std::fmt;
 use std::io;
@@ -34,11 +35,12 @@ pub use access_format::{AccessFormat, FormatError, Needs};
 pub use access_json::Names;
 pub use access_record::{AccessRecord, Fields, NoFields, Phases};
 pub use elsewhere::{Elsewhere, divert};
-pub use error_log::{ErrorLog, dropped, init, level, plain, reopen, set_level};
+pub use error_log::{ErrorLog, Owner, Tally, dropped, init, level, plain, prepare, reopen, set_level};
 pub use escape::escape;
 pub use json::JsonWriter;
 pub use level::{Level, UnknownLevel};
 pub use sink::Sink;
+pub use syslog::{Syslog, SyslogSettings};
 
 /// Where a log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -108,6 +108,22 @@ impl Output {
         matches!(poll(&mut fds, timeout), Ok(ready) if ready > 0)
     }
 
+    /// Changes the owner of a regular file, where that is allowed.
+    pub fn give_to(&self, user: Option<u32>, group: Option<u32>) {
+        if self.kind == Kind::Regular
+            && let Err(error) = std::os::unix::fs::fchown(&self.file, user, group)
+        {
+            tracing::debug!("The owner of a log file stays as it is: {error}");
+        }
+    }
+
+    /// Points standard output and error of this process at it.
+    pub fn capture_streams(&self) -> io::Result<()> {
+        nix::unistd::dup2_stdout(&self.file)?;
+        nix::unistd::dup2_stderr(&self.file)?;
+        Ok(())
+    }
+
     /// The most that is to be offered at once so that writers sharing the target do not mix.
     pub fn piece(&self) -> usize {
         match self.kind {

@@ -36,7 +36,7 @@ impl Hands<'_> {
                 let settings = Rc::clone(&era.settings);
                 let seat = move || {
                     let generation = era.generation;
-                    let listeners = handles(&era.listeners)?;
+                    let listeners = own_sockets(&era)?;
                     // A handle left open would keep the sockets listening in a worker that
                     // drains, and swallow connections nobody serves.
                     drop(era);
@@ -151,7 +151,12 @@ impl Hands<'_> {
     }
 }
 
+/// A worker's sockets.
+pub(super) fn own_sockets(era: &Era) -> std::io::Result<Vec<crate::system::listener::Listener>> {
+    era.listeners.iter().map(|bound| bound.for_worker(era.settings.backlog)).collect()
+}
+
 /// This process's own handles.
-pub(super) fn handles(listeners: &Listeners) -> std::io::Result<Vec<crate::system::listener::Listener>> {
+fn handles(listeners: &Listeners) -> std::io::Result<Vec<crate::system::listener::Listener>> {
     listeners.iter().map(|bound| bound.listener.duplicate()).collect()
 }

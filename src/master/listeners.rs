@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::stat::{Mode, umask};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::settings::{Bind, MasterSettings};
 use crate::system::listener::{Address, Listener};
@@ -34,6 +34,19 @@ pub struct Bound {
     pub listener: Listener,
     /// Device and inode of the socket file, if it is ours to remove.
     file: Option<(u64, u64)>,
+    /// Only the address is held (SO_REUSEPORT): each worker listens at it with a socket of its own.
+    held: bool,
+}
+
+impl Bound {
+    /// A worker's own handle, or its own socket. To be called before it gives up its rights: all
+    /// sockets at one address belong to one user (socket(7)).
+    pub fn for_worker(&self, backlog: i32) -> io::Result<Listener> {
+        match self.listener.address() {
+            Address::Tcp(address) if self.held => listen(reusing_socket(*address)?, backlog),
+            _ => self.listener.duplicate(),
+        }
+    }
 }
 
 /// All listeners of one generation; those of equal binds are shared between generations.
@@ -140,7 +153,9 @@ pub fn close_gone(gone: &[Arc<Bound>], kept: &[Arc<Bound>], files: Files) {
 /// Takes over sockets a service manager passed in. They replace the binds altogether.
 pub fn adopt_foreign(fds: Vec<OwnedFd>) -> Result<Listeners, BindError> {
     let adopted = fds.into_iter().map(adopt_passed);
-    adopted.map(|listener| Ok(Arc::new(Bound { bind: None, listener: listener?, file: None }))).collect()
+    adopted
+        .map(|listener| Ok(Arc::new(Bound { bind: None, listener: listener?, file: None, held: false })))
+        .collect()
 }
 
 /// Takes over the sockets an older master bound, and opens what `settings` asks for beyond
@@ -160,20 +175,34 @@ pub fn adopt_status(fds: Vec<OwnedFd>, settings: &MasterSettings) -> Result<List
 fn adopt_bound(fds: Vec<OwnedFd>, binds: &[Bind]) -> Result<Listeners, BindError> {
     let mut adopted: Listeners = Vec::new();
     for fd in fds {
-        let listener = adopt_passed(fd)?;
+        let held = is_held(&fd);
+        let listener = if held { adopt_held(fd) } else { adopt_one(fd, None) };
+        let listener = listener.map_err(|error| BindError::new("inherited socket", error))?;
         let address = listener.address();
         let bind = binds.iter().find(|bound| means(bound, address)).cloned();
         let file = match address {
             Address::Unix(path) => identity(path),
             _ => None,
         };
-        adopted.push(Arc::new(Bound { bind, listener, file }));
+        adopted.push(Arc::new(Bound { bind, listener, file, held }));
     }
     Ok(adopted)
 }
 
 fn adopt_passed(fd: OwnedFd) -> Result<Listener, BindError> {
     adopt_one(fd, None).map_err(|error| BindError::new("inherited socket", error))
+}
+
+/// Whether it is a socket that holds an address for sockets of workers.
+fn is_held(fd: &OwnedFd) -> bool {
+    let socket = SockRef::from(fd);
+    socket.reuse_port().unwrap_or(false) && !socket.is_listener().unwrap_or(true)
+}
+
+fn adopt_held(fd: OwnedFd) -> io::Result<Listener> {
+    let socket = Socket::from(fd);
+    let address = address_of(&socket)?;
+    Ok(Listener::new(socket.into(), address))
 }
 
 /// Whether a socket at `address` is what `bind` asks for.
@@ -210,10 +239,10 @@ fn bind_one(bind: &Bind, settings: &MasterSettings) -> Result<Bound, BindError> 
         Bind::Host(host, port) => {
             let shown = format!("{host}:{port}");
             let address = resolve(host, *port).map_err(|error| BindError::new(&shown, error))?;
-            (bind_tcp(address, backlog).map_err(|error| BindError::new(&shown, error))?, None)
+            (open_tcp(address, settings).map_err(|error| BindError::new(&shown, error))?, None)
         }
         Bind::Tcp(address) => {
-            (bind_tcp(*address, backlog).map_err(|error| BindError::new(address, error))?, None)
+            (open_tcp(*address, settings).map_err(|error| BindError::new(address, error))?, None)
         }
         Bind::Unix(path) => {
             let listener = bind_unix(path, settings)
@@ -229,7 +258,9 @@ fn bind_one(bind: &Bind, settings: &MasterSettings) -> Result<Bound, BindError> 
             (adopted.map_err(|error| BindError::new(format_args!("fd://{number}"), error))?, None)
         }
     };
-    Ok(Bound { bind: Some(bind.clone()), listener, file })
+    let held =
+        settings.reuse_port && matches!(listener.address(), Address::Tcp(_)) && !matches!(bind, Bind::Fd(_));
+    Ok(Bound { bind: Some(bind.clone()), listener, file, held })
 }
 
 fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
@@ -238,13 +269,39 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     preferred.copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
+fn open_tcp(address: SocketAddr, settings: &MasterSettings) -> io::Result<Listener> {
+    match settings.reuse_port {
+        true => hold_tcp(address),
+        false => bind_tcp(address, settings.backlog),
+    }
+}
+
 fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
+    let socket = tcp_socket(address)?;
+    socket.bind(&address.into())?;
+    listen(socket, backlog)
+}
+
+/// Bound, but not listening: the kernel would give it connections that nobody accepts.
+fn hold_tcp(address: SocketAddr) -> io::Result<Listener> {
+    let socket = reusing_socket(address)?;
+    let address = address_of(&socket)?;
+    Ok(Listener::new(socket.into(), address))
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it (Linux), which saves a call per connection.
     socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+fn reusing_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
-    listen(socket, backlog)
+    Ok(socket)
 }
 
 fn bind_unix(path: &Path, settings: &MasterSettings) -> io::Result<Listener> {

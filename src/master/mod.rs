@@ -12,6 +12,7 @@
 
 mod child;
 mod fork;
+mod gauges;
 mod line;
 mod listeners;
 mod mold;
@@ -37,10 +38,11 @@ use crate::door::{Forks, MasterMoment};
 use crate::metrics::ledger::Ledger;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
-use crate::system::daemon;
+use crate::system::daemon::{self, Streams};
 use crate::system::raw::{self, Forked, Reaped};
 use crate::system::signals::{Signal, Signals};
 use crate::system::systemd::{self, Notifier};
+use gauges::Gauges;
 use listeners::Listeners;
 use perform::{Era, Hands};
 use pidfile::Pidfile;
@@ -98,7 +100,8 @@ fn start<'a>(
 ) -> Result<(Hands<'a>, Plan), String> {
     let inherited = upgrade::inherit();
     if settings.daemon && inherited.is_none() {
-        daemon::detach(|| bracketed_fork(runtime)).map_err(|error| format!("daemon: {error}"))?;
+        let streams = if settings.stdio_inheritance { Streams::Keep } else { Streams::Silence };
+        daemon::detach(streams, || bracketed_fork(runtime)).map_err(|error| format!("daemon: {error}"))?;
     }
     tracing::info!(target: "rwsgi", "Starting rwsgi {}", env!("CARGO_PKG_VERSION"));
     let signals = Signals::install(&SIGNALS).map_err(|error| format!("signals: {error}"))?;
@@ -238,12 +241,14 @@ fn bracketed_fork(runtime: &dyn Forks) -> std::io::Result<Forked> {
 fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
     let parent = nix::unistd::getppid();
     let mut now = Moment::now();
+    let mut gauges = Gauges::default();
     feed(hands, &mut plan, now, Event::Started);
     loop {
         if let Some(code) = hands.exit {
             return code;
         }
-        sleep(hands, &plan, now);
+        gauges.tell(hands, plan.slots().iter().count(), now);
+        sleep(hands, &plan, now, gauges.due());
         now = Moment::now();
         for event in gather(hands, &plan, now, parent) {
             if let Event::Exited { pid, .. } = event {
@@ -280,8 +285,8 @@ fn feed(hands: &mut Hands<'_>, plan: &mut Plan, now: Moment, event: Event) {
     }
 }
 
-fn sleep(hands: &Hands<'_>, plan: &Plan, now: Moment) {
-    let due = plan.wake_at(now).map(|due| due.since(Moment::now()));
+fn sleep(hands: &Hands<'_>, plan: &Plan, now: Moment, gauges: Option<Moment>) {
+    let due = plan.wake_at(now).into_iter().chain(gauges).min().map(|due| due.since(Moment::now()));
     let parent = plan.has_parent().then_some(PARENT_LOOK);
     let mut fds: Vec<BorrowedFd<'_>> = hands.signals.iter().map(Signals::as_fd).collect();
     fds.extend(hands.bells.iter().map(|(_, fd)| fd.as_fd()));

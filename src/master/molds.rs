@@ -13,7 +13,7 @@ use std::io;
 use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::Pid;
 
-use super::fork::handles;
+use super::fork::own_sockets;
 use super::line::{Heard, Line, Report};
 use super::mold::{self, Birth};
 use super::perform::{Era, Hands, send};
@@ -87,7 +87,7 @@ impl Hands<'_> {
         let row = self.seat_row(slot, era.settings.threads)?;
         row.occupy(era.generation, era.settings.threads, Moment::now());
         let (hear, bell) = Bell::new()?;
-        let listeners = handles(&era.listeners)?;
+        let listeners = own_sockets(era)?;
         let line = self.molds.iter().filter(|mold| mold.generation == era.generation);
         let line = line.filter_map(|mold| mold.line.as_ref()).next_back();
         match line

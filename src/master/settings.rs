@@ -114,12 +114,20 @@ pub struct MasterSettings {
     pub umask: u32,
     /// Leave the terminal.
     pub daemon: bool,
+    /// Keep standard streams that are no terminals when leaving it.
+    pub stdio_inheritance: bool,
+    /// Every worker binds and listens for itself (SO_REUSEPORT).
+    pub reuse_port: bool,
     /// Shown by ps, as in `rwsgi: master [NAME]`.
     pub proc_name: String,
     /// The command line an upgrade (USR2) executes.
     pub reexec: Reexec,
     /// Reopens the master's log files (USR1).
     pub reopen_logs: Hook,
+    /// Who is told how many workers there are, whenever that changes.
+    pub count_workers: Option<Count>,
+    /// Who is told each second how many connections wait.
+    pub count_backlog: Option<Count>,
     /// Called in the master when these settings come into force: at the start, and when a
     /// reload has proved itself.
     pub in_force: Hook,
@@ -158,6 +166,16 @@ pub struct Reexec {
 /// Something the composition root does on the master's behalf.
 #[derive(Clone)]
 pub struct Hook(pub Rc<dyn Fn()>);
+
+/// Takes a figure.
+#[derive(Clone)]
+pub struct Count(pub Rc<dyn Fn(u64)>);
+
+impl std::fmt::Debug for Count {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Count")
+    }
+}
 
 impl Default for Hook {
     fn default() -> Hook {

@@ -11,3 +11,4 @@ pub mod ledger;
 pub mod report;
 pub mod scoreboard;
 pub mod seat;
+pub mod statsd;

@@ -11,10 +11,11 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::client;
 use super::environ::{Constants, Environs};
 use super::errors;
 use super::exchange::Shared;
@@ -22,7 +23,7 @@ use super::file_region;
 use super::guests::Inside;
 use super::iterable::{Block, Source};
 use super::object::Owned;
-use super::observer::{Observed, Observer};
+use super::observer::{Observed, Observer, logged};
 use super::parked::PyReply;
 use super::runtime;
 use super::start_response::{Starter, StarterType};
@@ -138,6 +139,8 @@ impl App for PyApp {
             // SAFETY: `out` outlives this scope, which shuts the sink off before it ends, and is
             // not used here but through `shared`.
             unsafe { running.shared.open(out) };
+            // SAFETY: `shared` is alive until `finish`, which has the thread leave before.
+            let _entered = unsafe { client::enter(&running.shared) };
             let driven = match self.begin(py, &mut running, exchange) {
                 Ok(()) => running.pump(py).unwrap_or_else(|error| {
                     running.name(exchange);
@@ -352,6 +355,10 @@ impl Running {
     }
 
     fn failed(&mut self, py: Python<'_>, inner: &Inner, error: &PyErr) -> Driven {
+        // How flask-sock says to Gunicorn that the connection is no longer its business.
+        if self.shared.taken.get() && error.is_instance_of::<PyStopIteration>(py) {
+            return Driven::Done;
+        }
         if self.shared.gone.get() {
             tracing::debug!("Client went away during {}", self.request);
             return Driven::Done;
@@ -380,10 +387,11 @@ impl Running {
             self.tell(py, inner, &observed, driven);
         }
         if let Some(environ) = self.environ.take() {
-            let values = logged(py, inner, &environ);
+            let values = logged(py, &inner.spec, &environ);
             let _ = self.shared.with_sink(py, |sink| sink.logged_environ(values));
         }
         self.starter = self.starter.take().and_then(|starter| starter.release(py));
+        client::leave();
         self.shared.reset(py);
         inner.support.flush_errors(py);
     }
@@ -403,14 +411,4 @@ impl Running {
         let failed = matches!(driven, Driven::Failed) && !sent.unwrap_or(true);
         observer.end(py, &inner.support, observed, &self.shared, failed);
     }
-}
-
-/// The environ entries the access log asked for.
-fn logged(py: Python<'_>, inner: &Inner, environ: &Owned) -> Vec<Option<String>> {
-    let environ = environ.bind(py);
-    let text = |name: &String| {
-        let value = environ.get_item(name).ok()?.str().ok()?;
-        errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    inner.spec.log_environ.iter().map(text).collect()
 }

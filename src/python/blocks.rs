@@ -18,7 +18,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::object::Owned;
-use crate::door::{Endpoint, Exchange};
+use crate::door::{Endpoint, Exchange, Proxied};
 use crate::http::head::{TargetForm, Version};
 
 const SLOTS: usize = 64;
@@ -149,6 +149,16 @@ fn interchangeable(one: &Endpoint, other: &Endpoint) -> bool {
         && one.script_name == other.script_name
         && one.outer == other.outer
         && one.host == other.host
+        && same_keys(one.proxied.as_deref(), other.proxied.as_deref())
+}
+
+/// Whether both lead to the same PROXY_* keys; their values are set anew.
+fn same_keys(one: Option<&Proxied>, other: Option<&Proxied>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one.destination.is_some() == other.destination.is_some(),
+        _ => false,
+    }
 }
 
 fn slot(hash: u64) -> usize {
@@ -193,5 +203,11 @@ mod tests {
         assert!(!interchangeable(&one, &Endpoint { script_name: b"/a".to_vec(), ..one.clone() }));
         assert!(!interchangeable(&one, &Endpoint { outer: b"/a".to_vec(), ..one.clone() }));
         assert!(!interchangeable(&one, &Endpoint { host: Some(b"a".to_vec()), ..one.clone() }));
+        let local = Proxied { protocol: "LOCAL", destination: None };
+        let client = Proxied { protocol: "TCP4", destination: Some(([127, 0, 0, 1], 80).into()) };
+        let [local, client] =
+            [local, client].map(|proxied| Endpoint { proxied: Some(Box::new(proxied)), ..one.clone() });
+        assert!(!interchangeable(&one, &local) && !interchangeable(&local, &client));
+        assert!(interchangeable(&client, &client.clone()));
     }
 }

@@ -19,7 +19,7 @@ use super::blocks::Blocks;
 use super::keys::{Found, Key, Keys, Role, SLOTS};
 use super::object::{Owned, bytes_object, interned, latin1};
 use super::support::Support;
-use crate::door::{AppSpec, Body, Endpoint, Exchange};
+use crate::door::{AppSpec, Body, Endpoint, Exchange, Proxied};
 use crate::http::head::{BodyLength, TargetForm, Version};
 use crate::http::target::percent_decode;
 
@@ -40,6 +40,11 @@ pub(super) struct Constants {
     http_host: Owned,
     url_scheme: Owned,
     wsgi_input: Owned,
+    early_hints: Owned,
+    socket: Owned,
+    proxy_protocol: Owned,
+    proxy_addr: Owned,
+    proxy_port: Owned,
     request_id: Owned,
     http_x_request_id: Owned,
     queue_time: Owned,
@@ -86,6 +91,11 @@ impl Constants {
             http_host: interned(py, c"HTTP_HOST")?,
             url_scheme: interned(py, c"wsgi.url_scheme")?,
             wsgi_input: interned(py, c"wsgi.input")?,
+            early_hints: interned(py, c"wsgi.early_hints")?,
+            socket: interned(py, c"gunicorn.socket")?,
+            proxy_protocol: interned(py, c"PROXY_PROTOCOL")?,
+            proxy_addr: interned(py, c"PROXY_ADDR")?,
+            proxy_port: interned(py, c"PROXY_PORT")?,
             request_id: interned(py, c"rwsgi.request_id")?,
             http_x_request_id: interned(py, c"HTTP_X_REQUEST_ID")?,
             queue_time: interned(py, c"rwsgi.queue_time")?,
@@ -122,6 +132,8 @@ fn template(py: Python<'_>, support: &Support, spec: &AppSpec) -> PyResult<Owned
     dict.set_item("wsgi.run_once", false)?;
     dict.set_item("wsgi.file_wrapper", support.file_wrapper.bind(py))?;
     dict.set_item("wsgi.input_terminated", true)?;
+    dict.set_item("wsgi.early_hints", support.early_hints.bind(py))?;
+    dict.set_item("gunicorn.socket", support.socket.bind(py))?;
     dict.set_item("SERVER_SOFTWARE", concat!("rwsgi/", env!("CARGO_PKG_VERSION")))?;
     dict.set_item("REQUEST_METHOD", "GET")?;
     dict.set_item("SCRIPT_NAME", "")?;
@@ -173,6 +185,10 @@ impl Environs {
         if !exchange.body.is_empty() || exchange.head.body == BodyLength::Chunked {
             body(py, constants, support, exchange, environ.as_ptr())?;
         }
+        if exchange.head.upgrade {
+            let socket = Owned::of(&support.client_socket.bind(py).call0()?);
+            set(py, environ.as_ptr(), &constants.socket, &socket)?;
+        }
         Ok(environ)
     }
 
@@ -192,6 +208,8 @@ impl Environs {
         endpoint(py, constants, exchange.endpoint, dict, &mut self.ports)?;
         if exchange.head.version == Version::Http10 {
             set(py, dict, &constants.server_protocol, &constants.http_10)?;
+            // RFC 8297 section 2: an HTTP/1.0 client does not know interim responses.
+            environ.bind(py).del_item(constants.early_hints.bind(py))?;
         } else {
             set(py, dict, &constants.server_protocol, &constants.http_11)?;
         }
@@ -314,10 +332,28 @@ fn remote(
     if before != Some(&endpoint.remote_addr) {
         set(py, dict, &constants.remote_addr, &latin1(py, endpoint.remote_addr.as_bytes())?)?;
     }
-    match endpoint.remote_port {
-        Some(port) => set(py, dict, &constants.remote_port, ports.get(py, port)?),
+    if let Some(port) = endpoint.remote_port {
+        set(py, dict, &constants.remote_port, ports.get(py, port)?)?;
+    }
+    match &endpoint.proxied {
+        Some(proxied) => balancer(py, constants, proxied, dict),
         None => Ok(()),
     }
+}
+
+/// What the PROXY header said, as Gunicorn names it.
+fn balancer(
+    py: Python<'_>,
+    constants: &Constants,
+    proxied: &Proxied,
+    dict: *mut ffi::PyObject,
+) -> PyResult<()> {
+    set(py, dict, &constants.proxy_protocol, &latin1(py, proxied.protocol.as_bytes())?)?;
+    if let Some(to) = proxied.destination {
+        set(py, dict, &constants.proxy_addr, &latin1(py, to.ip().to_string().as_bytes())?)?;
+        set(py, dict, &constants.proxy_port, &latin1(py, to.port().to_string().as_bytes())?)?;
+    }
+    Ok(())
 }
 
 /// What this server knows of the request beyond what its client said.

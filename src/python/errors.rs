@@ -38,7 +38,7 @@ pub(super) fn utf8(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 /// Logs a failure while a request was handled.
 pub(super) fn request_failed(py: Python<'_>, support: &Support, request: &str, error: &PyErr) {
     let traceback = traceback(py, support, error);
-    tracing::error!("Error handling request {request}\n{traceback}");
+    tracing::error!(exception = true, "Error handling request {request}\n{traceback}");
 }
 
 /// The exception with its traceback, which pyo3 keeps beside it before Python 3.12.

@@ -17,6 +17,8 @@ use std::ptr::NonNull;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::client;
+use super::object::Owned;
 use crate::door::Sink;
 use crate::http::response::ResponseHead;
 
@@ -28,6 +30,10 @@ pub(super) struct Shared {
     pub(super) started: Cell<bool>,
     /// The client is gone: writing is in vain.
     pub(super) gone: Cell<bool>,
+    /// The application talks to the client itself.
+    pub(super) taken: Cell<bool>,
+    /// The client's socket, once it was asked for.
+    pub(super) socket: RefCell<Option<Owned>>,
     /// Bytes of the body handed over.
     pub(super) sent: Cell<u64>,
     sink: Cell<Option<NonNull<dyn Sink>>>,
@@ -60,6 +66,8 @@ impl Shared {
             response: RefCell::new(ResponseHead::default()),
             started: Cell::new(false),
             gone: Cell::new(false),
+            taken: Cell::new(false),
+            socket: RefCell::new(None),
             sent: Cell::new(0),
             sink: Cell::new(None),
             busy: Cell::new(false),
@@ -128,7 +136,12 @@ impl Shared {
         self.started.set(false);
         self.gone.set(false);
         self.sent.set(0);
+        self.taken.set(false);
         self.sink.set(None);
+        // Taken out first: closing it runs Python.
+        if let Some(socket) = self.socket.take() {
+            client::close(py, &socket);
+        }
         if let Ok(mut response) = self.response.try_borrow_mut() {
             response.clear();
         }

@@ -8,6 +8,7 @@
 
 mod app;
 mod blocks;
+mod client;
 mod compat;
 mod conf_py;
 mod environ;

@@ -9,11 +9,11 @@ use std::time::Instant;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::compat;
 use super::exchange::Shared;
 use super::object::{Owned, latin1};
 use super::support::Support;
-use crate::door::Exchange;
+use super::{compat, errors};
+use crate::door::{AppSpec, Exchange};
 use crate::http::head::Version;
 
 /// The methods of the observer of this process.
@@ -135,4 +135,14 @@ impl Observer {
         let facts = (observed.req.bind(py), environ, status, headers, sent, length, seconds);
         self.end.bind(py).call1(facts).map(drop)
     }
+}
+
+/// The environ entries the access log asked for.
+pub(super) fn logged(py: Python<'_>, spec: &AppSpec, environ: &Owned) -> Vec<Option<String>> {
+    let environ = environ.bind(py);
+    let text = |name: &String| {
+        let value = environ.get_item(name).ok()?.str().ok()?;
+        errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    spec.log_environ.iter().map(text).collect()
 }

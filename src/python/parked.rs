@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use super::app::{Driven, Inner, Running};
+use super::client;
 use super::guests::Inside;
 use crate::door::{Reply, Resumed, Sink};
 
@@ -38,6 +39,8 @@ impl Reply for PyReply {
             let Some(running) = &mut self.running else { return Resumed::Done };
             // SAFETY: as in `PyApp::call`.
             unsafe { running.shared.open(out) };
+            // SAFETY: `shared` is alive until `finish`, which has the thread leave before.
+            let _entered = unsafe { client::enter(&running.shared) };
             let driven = running.drive(py, &self.inner);
             match driven {
                 Driven::Parked => {

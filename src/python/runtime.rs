@@ -4,7 +4,9 @@
 //!
 //! Invariant: every method leaves no Python exception pending and no panic unwinds through Python.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -155,10 +157,17 @@ impl Runtime for PyRuntime {
     fn load(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         Python::attach(|py| {
             let support = self.support(py).map_err(|error| broken(&error))?;
-            let loaded = match &spec.loader {
-                None => support.load.bind(py).call1((&spec.target, &spec.search)),
-                Some(loader) => conf_py::python(py, &Raw::Object(loader.clone()))
+            if spec.spew {
+                self.call_support(py, "spew", |support| &support.spew);
+            }
+            let load = support.load.bind(py);
+            let loaded = match (&spec.loader, &spec.paste) {
+                (Some(loader), _) => conf_py::python(py, &Raw::Object(loader.clone()))
                     .and_then(|loader| support.load_by.bind(py).call1((loader, &spec.search))),
+                (None, Some(paste)) => {
+                    load.call1((&spec.target, &spec.search, &paste.file, paste.defaults.as_slice()))
+                }
+                (None, None) => load.call1((&spec.target, &spec.search)),
             };
             let callable = loaded.map_err(|error| load_failure(py, &support, spec, &error))?;
             let inner = Inner {
@@ -172,6 +181,19 @@ impl Runtime for PyRuntime {
             };
             let app: Arc<dyn App> = Arc::new(PyApp(Arc::new(inner)));
             Ok(app)
+        })
+    }
+
+    fn sources(&self, extra: &[String]) -> Vec<PathBuf> {
+        Python::attach(|py| {
+            let found = self
+                .support(py)
+                .and_then(|support| support.sources.bind(py).call1((extra,)))
+                .and_then(|list| paths(&list));
+            found.unwrap_or_else(|error| {
+                tracing::error!("Cannot list the source files: {error}");
+                Vec::new()
+            })
         })
     }
 
@@ -255,7 +277,14 @@ pub(super) fn broken(error: &PyErr) -> LoadFailure {
         kind: LoadFailureKind::Boot,
         message: format!("The interpreter cannot run the server's own Python code: {error}"),
         traceback: String::new(),
+        files: Vec::new(),
     }
+}
+
+/// A list of `bytes` as paths.
+fn paths(list: &Bound<'_, PyAny>) -> PyResult<Vec<PathBuf>> {
+    let names: Vec<Vec<u8>> = list.extract()?;
+    Ok(names.into_iter().map(|name| PathBuf::from(OsString::from_vec(name))).collect())
 }
 
 fn load_failure(py: Python<'_>, support: &Support, spec: &AppSpec, error: &PyErr) -> LoadFailure {
@@ -263,13 +292,15 @@ fn load_failure(py: Python<'_>, support: &Support, spec: &AppSpec, error: &PyErr
         .load_failure
         .bind(py)
         .call1((errors::whole(py, error), &spec.target))
-        .and_then(|pair| Ok((pair.get_item(0)?, pair.get_item(1)?)))
-        .and_then(|(line, traceback)| Ok((errors::utf8(&line)?, errors::utf8(&traceback)?)));
-    let (message, traceback) = match described {
-        Ok((line, traceback)) => (lossy(&line), lossy(&traceback)),
-        Err(second) => (format!("Failed to load {:?}: {error} ({second})", spec.target), String::new()),
+        .and_then(|all| Ok((all.get_item(0)?, all.get_item(1)?, paths(&all.get_item(2)?)?)))
+        .and_then(|(line, traceback, files)| Ok((errors::utf8(&line)?, errors::utf8(&traceback)?, files)));
+    let (message, traceback, files) = match described {
+        Ok((line, traceback, files)) => (lossy(&line), lossy(&traceback), files),
+        Err(second) => {
+            (format!("Failed to load {:?}: {error} ({second})", spec.target), String::new(), Vec::new())
+        }
     };
-    LoadFailure { kind: LoadFailureKind::App, message, traceback }
+    LoadFailure { kind: LoadFailureKind::App, message, traceback, files }
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -278,9 +278,11 @@ unsafe fn start(py: Python<'_>, shared: &Shared, given: &[*mut ffi::PyObject; 3]
     Ok(())
 }
 
+/// Hands each field of a list of `(name, value)` to `field`.
+///
 /// # Safety
 /// `headers` is a valid object.
-unsafe fn fields<E: std::fmt::Display>(
+pub(super) unsafe fn fields<E: std::fmt::Display>(
     headers: *mut ffi::PyObject,
     mut field: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
 ) -> PyResult<()> {

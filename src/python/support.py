@@ -1,8 +1,9 @@
 """What is clearer in Python than in Rust: objects applications see, and loading them.
 
 Runs once in each interpreter, as the module `_rwsgi_support`. The server puts in `_log(text)`,
-which writes whole lines, `_partial()`, which has `flush` called when the request is over, and
-`_interrupted()`, which says once whether the main thread's request is to be interrupted.
+which writes whole lines, `_partial()`, which has `flush` called when the request is over,
+`_interrupted()`, which says once whether the main thread's request is to be interrupted;
+`_client()` and `_take_over()`: the client's socket, and that it is the application's from now on.
 """
 
 import ast
@@ -75,6 +76,68 @@ class ErrorStream:
         return False
 
 
+class ClientSocket:
+    """gunicorn.socket: the client's socket, made when it is first used.
+
+    Requests that ask for an upgrade get an object of their own, which can go on to another thread
+    once it was used; all others share one, which means the request of the calling thread. What only
+    looks at the connection (fileno, getpeername, a peeking recv) leaves it to the server; whatever
+    reads, writes or copies it takes it over: the server sends nothing more of its own to a client
+    that asked for an upgrade, does not time the request, and closes the socket afterwards.
+    """
+
+    __slots__ = ("_client", "_taken")
+
+    _TAKING = frozenset((
+        "close", "detach", "dup", "makefile", "recv_into", "recvfrom", "recvfrom_into", "recvmsg",
+        "recvmsg_into", "send", "sendall", "sendfile", "sendmsg", "sendto", "shutdown",
+    ))
+
+    def __init__(self):
+        self._client = None
+        self._taken = False
+
+    def _resolve(self):
+        if self._client is None:
+            self._client = _client()
+        return self._client
+
+    def _take(self):
+        if not self._taken:
+            _take_over()
+            self._taken = True
+
+    def __getattr__(self, name):
+        client = self._resolve()
+        if name in ClientSocket._TAKING:
+            self._take()
+        return getattr(client, name)
+
+    def recv(self, size, flags=0):
+        client = self._resolve()
+        if not flags & 2:  # MSG_PEEK
+            self._take()
+        return client.recv(size, flags)
+
+    @property
+    def __class__(self):
+        import socket
+
+        return socket.socket
+
+
+class SharedSocket(ClientSocket):
+    """The one of all requests that ask for no upgrade: it keeps nothing."""
+
+    __slots__ = ()
+
+    def _resolve(self):
+        return _client()
+
+    def _take(self):
+        _take_over()
+
+
 class FileWrapper:
     """wsgi.file_wrapper (PEP 3333, "Optional Platform-Specific File Handling")."""
 
@@ -128,9 +191,12 @@ class LoadError(Exception):
     """The application could not be loaded: a line for the operator."""
 
 
-def load(target, search):
-    """The WSGI callable `target` names: MODULE[:NAME | :DOTTED.NAME | :factory(literals)]."""
+def load(target, search, paste=None, defaults=()):
+    """The WSGI callable `target` names: MODULE[:NAME | :DOTTED.NAME | :factory(literals)], or the
+    one in the PasteDeploy file `paste`."""
     _search(search)
+    if paste is not None:
+        return _load_paste(paste, dict(defaults))
     module_name, _, expression = target.partition(":")
     expression = expression or "application"
     try:
@@ -199,6 +265,62 @@ def _search(directories):
         sys.path.insert(0, directory)
 
 
+def _load_paste(uri, defaults):
+    """`uri` is FILE or FILE#SECTION; what the file says about logging holds, too."""
+    import configparser
+    import logging.config
+
+    path = uri.partition("#")[0]
+    if not os.path.exists(path):
+        raise LoadError(f"There is no PasteDeploy file {path!r}.")
+    try:
+        from paste.deploy import loadapp
+    except ImportError:
+        raise LoadError("PasteDeploy files need the package PasteDeploy: pip install PasteDeploy.") from None
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read([path], encoding="utf-8")
+    if parser.has_section("loggers"):
+        here = {"__file__": path, "here": os.path.dirname(path)}
+        logging.config.fileConfig(path, {**defaults, **here}, disable_existing_loggers=False)
+    app = loadapp(f"config:{uri}", global_conf=defaults)
+    if not callable(app):
+        raise LoadError(f"Application object must be callable: {uri!r} is a {type(app).__name__}.")
+    return app
+
+
+def spew():
+    """Prints every line that is run from now on, in this thread and those it starts."""
+    import linecache
+
+    def trace(frame, event, _arg):
+        if event == "line":
+            name = frame.f_globals.get("__name__", "[unknown]")
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).rstrip()
+            print(f"{name}:{frame.f_lineno}: {line}")
+        return trace
+
+    sys.settrace(trace)
+    threading.settrace(trace)
+
+
+def sources(extra):
+    """The files the loaded modules came from, and those that `extra` names (glob patterns, too)."""
+    import glob
+
+    files = set()
+    for module in list(sys.modules.values()):
+        try:
+            # Not getattr: modules that load lazily would.
+            name = module.__dict__.get("__file__")
+        except Exception:
+            continue
+        if isinstance(name, str):
+            files.add(name[:-1] if name.endswith((".pyc", ".pyo")) else name)
+    for entry in extra:
+        files.update(glob.glob(entry, recursive=True) if glob.has_magic(entry) else (entry,))
+    return [os.fsencode(os.path.abspath(name)) for name in files]
+
+
 def _import(module_name):
     try:
         return importlib.import_module(module_name)
@@ -224,13 +346,28 @@ def load_failure(error, target):
     module_name = target.partition(":")[0]
     if isinstance(error, LoadError):
         line = str(error)
+    elif not target:
+        line = f"Failed to load the application: {describe(error)}"
     elif isinstance(error, ModuleNotFoundError) and error.name and (
         module_name == error.name or module_name.startswith(error.name + ".")
     ):
         line = f"Failed to import module {module_name!r}: there is none of that name."
     else:
         line = f"Failed to import {target!r}: {describe(error)}"
-    return f"{line} Check the name and where it is looked for: {where}.", format_exception(error)
+    line = f"{line} Check the name and where it is looked for: {where}."
+    return line, format_exception(error), failed_files(error)
+
+
+def failed_files(error):
+    """The files that stand in the traceback of `error` and of what led to it."""
+    files, seen = set(), set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        frames = traceback.walk_tb(error.__traceback__)
+        files.update(frame.f_code.co_filename for frame, _line in frames)
+        files.add(getattr(error, "filename", None))
+        error = error.__cause__ or error.__context__
+    return [os.fsencode(os.path.abspath(name)) for name in files if isinstance(name, str) and os.path.exists(name)]
 
 
 def describe(error):

@@ -10,12 +10,17 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyModule};
 
+use super::client;
 use super::object::Owned;
 
 /// The objects, each a strong reference for the life of the process.
 pub(super) struct Support {
     /// `support.load(target, search)`.
     pub(super) load: Owned,
+    /// `support.sources(extra)`.
+    pub(super) sources: Owned,
+    /// `support.spew()`.
+    pub(super) spew: Owned,
     /// `support.load_by(loader, search)`.
     pub(super) load_by: Owned,
     /// `support.load_failure(error, target)`.
@@ -38,6 +43,12 @@ pub(super) struct Support {
     pub(super) open_spool: Owned,
     /// The class behind `wsgi.file_wrapper`.
     pub(super) file_wrapper: Owned,
+    /// `gunicorn.socket` of all requests that ask for no upgrade.
+    pub(super) socket: Owned,
+    /// The class of those that do.
+    pub(super) client_socket: Owned,
+    /// `wsgi.early_hints` of all requests.
+    pub(super) early_hints: Owned,
     /// `wsgi.errors` of all requests.
     pub(super) errors: Owned,
     /// `wsgi.input` of all requests without a body.
@@ -103,11 +114,16 @@ impl Support {
         let hooks = [("after_in_child", child)].into_py_dict(py)?;
         py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
         module.setattr("_partial", pyo3::wrap_pyfunction!(mark_partial, &module)?)?;
+        module.setattr("_client", pyo3::wrap_pyfunction!(client::client, &module)?)?;
+        module.setattr("_take_over", pyo3::wrap_pyfunction!(client::take_over, &module)?)?;
+        let early_hints = pyo3::wrap_pyfunction!(client::early_hints, &module)?;
         module.setattr("_interrupted", pyo3::wrap_pyfunction!(super::guests::interrupted, &module)?)?;
         let get = |name: &str| module.getattr(name).map(|object| Owned::of(&object));
         let make = |name: &str| module.getattr(name)?.call0().map(|object| Owned::of(&object));
         Ok(Self {
             load: get("load")?,
+            sources: get("sources")?,
+            spew: get("spew")?,
             load_by: get("load_by")?,
             load_failure: get("load_failure")?,
             format_exception: get("format_exception")?,
@@ -119,6 +135,9 @@ impl Support {
             file_region: get("file_region")?,
             open_spool: get("open_spool")?,
             file_wrapper: get("FileWrapper")?,
+            socket: make("SharedSocket")?,
+            client_socket: get("ClientSocket")?,
+            early_hints: Owned::of(&early_hints),
             errors: make("ErrorStream")?,
             empty_input: make("EmptyInput")?,
             bytes_io: Owned::of(&py.import("io")?.getattr("BytesIO")?),

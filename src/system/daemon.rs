@@ -11,9 +11,9 @@ use super::fds;
 use super::raw::{Forked, exit_now};
 
 /// Becomes a daemon: the calling process and an intermediate session leader end at once with
-/// code 0, the grandchild returns with standard streams on /dev/null. (The session leader goes
+/// code 0, the grandchild returns with standard input on /dev/null. (The session leader goes
 /// so that the daemon can never acquire a controlling terminal.)
-pub fn detach(mut fork: impl FnMut() -> io::Result<Forked>) -> io::Result<()> {
+pub fn detach(streams: Streams, mut fork: impl FnMut() -> io::Result<Forked>) -> io::Result<()> {
     if let Forked::Parent(_) = fork()? {
         exit_now(0);
     }
@@ -22,5 +22,17 @@ pub fn detach(mut fork: impl FnMut() -> io::Result<Forked>) -> io::Result<()> {
         exit_now(0);
     }
     umask(Mode::from_bits_truncate(0o022));
-    fds::silence_standard_streams()
+    match streams {
+        Streams::Silence => fds::silence_standard_streams(),
+        Streams::Keep => fds::silence_terminals(),
+    }
+}
+
+/// What becomes of standard output and error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// They go to /dev/null.
+    Silence,
+    /// They stay as they are, unless they are terminals.
+    Keep,
 }

@@ -4,7 +4,7 @@
 //! only [`inheritable`] makes a copy that survives an exec.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -40,6 +40,19 @@ pub fn silence_standard_streams() -> io::Result<()> {
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Points standard input, and what else of the three is a terminal, at /dev/null.
+pub fn silence_terminals() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    if io::stdout().is_terminal() {
+        nix::unistd::dup2_stdout(&null)?;
+    }
+    if io::stderr().is_terminal() {
+        nix::unistd::dup2_stderr(&null)?;
+    }
     Ok(())
 }
 

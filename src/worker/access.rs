@@ -44,6 +44,9 @@ pub fn record(context: &Context, stamp: &mut Stamp, thread: usize, conn: &Conn, 
         queued: conn.marks.queued,
     };
     context.row.count(thread, &finished);
+    if let Some(statsd) = &context.statsd {
+        statsd.request(reply.status, took);
+    }
     if let Some(slow) = context.settings.slow_request
         && took >= slow
     {

@@ -9,13 +9,16 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::context::Context;
 use super::crew::{Crew, LIFELINE, SIGNALS};
+use super::failure_page::FailurePage;
 use super::listeners::Listeners;
+use super::reloader::{self, Attempt};
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
 use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
@@ -100,9 +103,10 @@ fn boot(
     runtime.prepare_watchdog();
     let access = open_access(settings).map_err(os("cannot open the access log"))?;
     settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
+    let mut attempt = Attempt { began: Some(SystemTime::now()), failed: None };
     let app = match loaded {
         Some(app) => app,
-        None => runtime.load(&settings.app).map_err(Failure::Load)?,
+        None => load(settings, &**runtime, &mut attempt).map_err(Failure::Load)?,
     };
     app.settle().map_err(Failure::Load)?;
     // An application that installed handlers of its own for these would make us deaf to the master.
@@ -122,7 +126,25 @@ fn boot(
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;
+    reloader::start(&crew.context, attempt);
     Ok(Arc::new(crew))
+}
+
+/// The application, or in development what answers for one that cannot be loaded.
+fn load(
+    settings: &WorkerSettings,
+    runtime: &dyn Runtime,
+    attempt: &mut Attempt,
+) -> Result<Arc<dyn App>, LoadFailure> {
+    match runtime.load(&settings.app) {
+        Err(failure) if settings.reload.is_some() && failure.kind == LoadFailureKind::App => {
+            loading_failed(&failure);
+            let page = FailurePage::new(&failure.message, &failure.traceback);
+            attempt.failed = Some(failure.files);
+            Ok(Arc::new(page))
+        }
+        loaded => loaded,
+    }
 }
 
 fn register(crew: &Crew) -> std::io::Result<()> {

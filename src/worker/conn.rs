@@ -100,6 +100,8 @@ pub struct Conn {
     pub sockets: Option<Box<Endpoint>>,
     /// It waits for a thread that may enter the application.
     pub wants_in: bool,
+    /// The application has, or had, a handle of its own: closing ours does not end it.
+    pub handed_over: bool,
     /// It stands in the queue for that.
     pub queued: bool,
     /// There may be something to read.
@@ -155,6 +157,7 @@ impl Conn {
             trusted,
             sockets: None,
             wants_in: false,
+            handed_over: false,
             queued: false,
             readable: true,
             undigested: false,

@@ -14,6 +14,7 @@ use crate::http::response::ResponseHead;
 use crate::log::AccessLog;
 use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::Bell;
+use crate::metrics::statsd::Statsd;
 use crate::system::clock::{now_ms, now_ns};
 use crate::system::signals::{Signal, Signals};
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub spool: Spool,
     /// The access log, if there is one.
     pub access: Option<AccessLog>,
+    /// Who is told of each request, if anybody is.
+    pub statsd: Option<Statsd>,
     /// Lets lines about peers into the log, a few at a time.
     pub complaints: Complaints,
     /// This worker's row on the scoreboard.
@@ -57,6 +60,7 @@ impl Context {
     ) -> Self {
         let spool = Spool::new(settings.spool_dir.clone());
         let draining = AtomicBool::new(false);
+        let statsd = settings.statsd.as_ref().map(Statsd::open);
         let (complaints, requests) = (Complaints::default(), AtomicU64::new(0));
         let timed = settings.slow_request.is_some() || access.as_ref().is_some_and(AccessLog::wants_phases);
         Context {
@@ -66,6 +70,7 @@ impl Context {
             app,
             spool,
             access,
+            statsd,
             complaints,
             row,
             bell,

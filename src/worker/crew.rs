@@ -15,14 +15,14 @@
 //! 4. Connections are accepted only while a thread could serve them.
 
 mod follow;
+mod lead;
 mod leaving;
 mod state;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use mio::{Events, Poll, Registry, Token, Waker};
 use slab::Slab;
@@ -54,8 +54,6 @@ pub const LIFELINE: Token = Token(SPECIAL + 2);
 pub const LISTENERS: usize = SPECIAL + 16;
 /// How long the end of a worker waits for its other threads.
 const PATIENCE_MS: u64 = 1000;
-/// Access lines wait at most so long for company.
-const LOG_DELAY_MS: u64 = 50;
 
 /// What a thread may be given to do.
 pub enum Work {
@@ -267,75 +265,6 @@ impl Crew {
         None
     }
 
-    /// When the polling thread has to wake even if nothing happens.
-    fn wake_time(&self, state: &State) -> u64 {
-        if !state.later.is_empty() {
-            return 0;
-        }
-        let mut at = state.timers.next().unwrap_or(u64::MAX).min(state.listeners.resume_at());
-        if state.draining {
-            at = at.min(state.drain_deadline);
-        }
-        if self.context.access.as_ref().is_some_and(|access| access.pending()) {
-            let due = self.log_due.load(Ordering::Relaxed).max(1);
-            let due = if due == 1 { now_ms() + LOG_DELAY_MS } else { due };
-            self.log_due.store(due, Ordering::Relaxed);
-            at = at.min(due);
-        }
-        at
-    }
-
-    /// Access lines leave when nothing else is to be done, at latest after a moment.
-    fn flush_log(&self, now: u64, idle: bool) {
-        let due = self.log_due.load(Ordering::Relaxed);
-        if due != 0
-            && (idle || now >= due)
-            && let Some(access) = &self.context.access
-        {
-            self.log_due.store(0, Ordering::Relaxed);
-            access.flush();
-        }
-    }
-
-    /// Polls, as the only thread that does, and puts what happened into the state.
-    fn lead(&self, wakes_at: u64) -> MutexGuard<'_, State> {
-        let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
-        let (poll, events) = &mut *poller;
-        let timeout = match wakes_at {
-            u64::MAX => None,
-            at => Some(Duration::from_millis(at.saturating_sub(now_ms()))),
-        };
-        let polled = poll.poll(events, timeout);
-        let interrupted = matches!(&polled, Err(error) if error.kind() == io::ErrorKind::Interrupted);
-        if interrupted {
-            events.clear();
-            self.handle_interrupt();
-        } else if let Err(error) = polled {
-            events.clear();
-            tracing::error!("Cannot wait for events: {error}");
-        }
-        let now = now_ms();
-        self.flush_log(now, events.is_empty());
-        let mut state = self.state();
-        state.leading = false;
-        for event in events.iter() {
-            state.note(event);
-        }
-        let later = std::mem::take(&mut state.later);
-        state.pending.extend(later.into_iter().map(Item::Conn));
-        drop(poller);
-        state.expire(now);
-        report(state.listeners.resume_if_due(now, &self.registry));
-        state
-    }
-
-    fn handle_interrupt(&self) {
-        if self.context.runtime.check_signals() {
-            let mut state = self.state();
-            state.quit = true;
-        }
-    }
-
     /// Puts a new connection into a slot, as being with the calling thread.
     pub fn admit(&self, conn: &mut Conn) -> io::Result<usize> {
         let token = {
@@ -377,7 +306,7 @@ impl Crew {
             let over = state.draining && state.slots.is_empty();
             let ebbed = state.ebbed();
             drop(state);
-            drop(conn);
+            self.let_go(conn);
             if ebbed {
                 raw::give_memory_back();
             }

@@ -75,6 +75,11 @@ pub fn expire(hand: &mut Hand<'_>, conn: &mut Conn) {
     if conn.deadline == 0 || conn.deadline > hand.stamp.tick() {
         return;
     }
+    // What came in the meantime has come in time.
+    if conn.waiting == Waiting::Idle && conn.stream.has_input() {
+        conn.readable = true;
+        return;
+    }
     let late = match conn.waiting {
         Waiting::Head => Some(Late::Head),
         Waiting::Body => Some(Late::Body),
@@ -92,6 +97,11 @@ pub fn expire(hand: &mut Hand<'_>, conn: &mut Conn) {
             refuse::complain(hand, conn, "The client takes nothing of its reply");
             conn.stream.abort_on_close();
             hand.lost(conn);
+        }
+        // A request that crosses our end would be answered by a reset if we closed at once.
+        Waiting::Idle if conn.stream.finish().is_ok() => {
+            conn.http.close();
+            conn.stage = Stage::Lingering;
         }
         Waiting::Head | Waiting::Idle | Waiting::Linger | Waiting::Nothing => conn.stage = Stage::Closed,
     }

@@ -24,6 +24,7 @@ use super::marks::IdMaker;
 use super::output::Flushed;
 use super::refuse;
 use super::stamp::Stamp;
+use crate::door::Proxied;
 use crate::http::connection::Received;
 use crate::http::encode::CONTINUE;
 use crate::http::error::Refusal;
@@ -333,10 +334,17 @@ impl<'a> Hand<'a> {
             let refusal = Refusal::new(crate::http::error::RefusalKind::ProxyForbidden);
             return refuse::peer(self, conn, &refusal);
         }
-        if let Source::Client { source, .. } = source {
-            conn.endpoint.remote_addr = source.ip().to_canonical().to_string();
-            conn.endpoint.remote_port = Some(source.port());
-        }
+        let proxied = match source {
+            Source::Absent => None,
+            Source::Peer(protocol) => Some(Proxied { protocol, destination: None }),
+            Source::Client { source, destination } => {
+                conn.endpoint.remote_addr = source.ip().to_canonical().to_string();
+                conn.endpoint.remote_port = Some(source.port());
+                let protocol = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+                Some(Proxied { protocol, destination: Some(destination) })
+            }
+        };
+        conn.endpoint.proxied = proxied.map(Box::new);
         conn.input.drain(..consumed);
         conn.undigested = true;
         conn.stage = Stage::Receiving;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::accept;
+use super::conn::Stage;
 use super::crew::Crew;
 use super::hand::Hand;
 use crate::door::WorkerMoment;
@@ -72,6 +73,13 @@ fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
         Err(error) => tracing::error!("Cannot stop waiting on a listener: {error}"),
     }
     hand.context.draining.store(true, Ordering::Relaxed);
+    if hand.context.settings.reload.is_some() {
+        // Whoever changed the code wants to see the new one, not a connection that was kept.
+        for (token, mut conn) in crew.take_kept() {
+            conn.stage = Stage::Closed;
+            crew.put_back(token, conn, false);
+        }
+    }
     crew.wake();
 }
 

@@ -9,6 +9,7 @@
 //!    "Buffering and Streaming").
 //! 2. Never more bytes than announced; fewer end the connection (RFC 9112 section 8).
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use super::context::Context;
@@ -20,6 +21,7 @@ use crate::http::response::{
     BodyFraming, CHUNK_END, Disposition, HeadError, LAST_CHUNK, RequestFacts, ResponseHead, dispose,
     encode_chunk_start, encode_head, encode_interim, insert_field,
 };
+use crate::system::fds;
 
 /// Names and values of response fields, kept for the access log.
 pub type KeptFields = Vec<(Box<[u8]>, Box<[u8]>)>;
@@ -44,6 +46,8 @@ pub struct Reply {
     ended: bool,
     /// The client is gone.
     pub gone: bool,
+    /// The application talks to the client itself.
+    pub taken: bool,
     /// The application yielded more than it announced.
     pub overrun: bool,
     /// Environ values for the access log.
@@ -66,6 +70,8 @@ pub enum Ending {
     },
     /// The client is gone.
     Gone,
+    /// The connection was the application's, to its end.
+    Surrendered,
 }
 
 impl Reply {
@@ -105,6 +111,9 @@ pub struct ReplySink<'a> {
 impl ReplySink<'_> {
     /// Puts out what ends the reply, and says how it ended.
     pub fn finish(&mut self) -> Ending {
+        if self.reply.taken && !reclaim(self.stream, self.reply, self.facts.upgrade) {
+            return Ending::Surrendered;
+        }
         self.put_end();
         let Some(made) = self.reply.disposition else { return Ending::Gone };
         if self.reply.gone {
@@ -113,7 +122,7 @@ impl ReplySink<'_> {
         match made.framing {
             BodyFraming::Length(_) if self.reply.owed > 0 => Ending::Short { missing: self.reply.owed },
             BodyFraming::UntilClose => Ending::Close,
-            _ if made.keep_alive => Ending::Reuse,
+            _ if made.keep_alive && !self.reply.taken => Ending::Reuse,
             _ => Ending::Close,
         }
     }
@@ -127,6 +136,18 @@ impl ReplySink<'_> {
         if chunked && self.reply.chunk_left == 0 {
             self.put(LAST_CHUNK);
         }
+    }
+
+    /// The rest of the reply has to wait for the client.
+    pub fn park(&mut self) {
+        if self.reply.taken {
+            self.reply.gone |= !reclaim(self.stream, self.reply, self.facts.upgrade);
+        }
+    }
+
+    /// The connection speaks another protocol now: nothing of ours may get in between.
+    fn is_surrendered(&self) -> bool {
+        self.reply.taken && self.facts.upgrade
     }
 
     /// Appends bytes of ours.
@@ -214,8 +235,20 @@ impl ReplySink<'_> {
     }
 }
 
+/// Takes a connection back that the application had taken over, to finish the reply it has begun
+/// all the same. False: the connection is the application's, and over with it.
+pub fn reclaim(stream: &Stream, reply: &Reply, upgrade: bool) -> bool {
+    !upgrade && reply.begun() && fds::set_nonblocking(stream, true).is_ok()
+}
+
 impl Sink for ReplySink<'_> {
     fn head(&mut self, head: &ResponseHead, length: Option<u64>) -> Result<(), HeadError> {
+        if self.is_surrendered() {
+            self.reply.status = head.status();
+            let framing = BodyFraming::Empty;
+            self.reply.disposition = Some(Disposition { framing, announced: None, keep_alive: false });
+            return Ok(());
+        }
         head.permitted_for(&self.facts)?;
         // Asked again: the application may have taken long.
         let closing = self.closing || self.context.is_draining();
@@ -315,8 +348,25 @@ impl Sink for ReplySink<'_> {
         }
     }
 
+    fn connection(&mut self) -> io::Result<OwnedFd> {
+        fds::duplicate(self.stream)
+    }
+
+    fn take_over(&mut self) {
+        self.reply.taken = true;
+        self.closing = true;
+        self.context.row.exempt(self.thread);
+        // The handle shares the open socket: Python expects calls on it to wait.
+        if let Err(error) = fds::set_nonblocking(self.stream, false) {
+            self.lose(&error);
+        }
+    }
+
     fn interim(&mut self, head: &ResponseHead) {
-        if self.reply.begun() || self.facts.version < crate::http::head::Version::Http11 {
+        if self.is_surrendered()
+            || self.reply.begun()
+            || self.facts.version < crate::http::head::Version::Http11
+        {
             return;
         }
         encode_interim(self.output.buffer(), head);

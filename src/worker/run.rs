@@ -13,7 +13,7 @@ use super::conn::{After, Conn, Stage, Waiting};
 use super::hand::Hand;
 use super::output::Flushed;
 use super::refuse;
-use super::reply::{Ending, REQUEST_ID, Reply, ReplySink};
+use super::reply::{self, Ending, REQUEST_ID, Reply, ReplySink};
 use super::trust;
 use crate::door::{Exchange, Resumed, Step};
 use crate::http::head::Head;
@@ -74,6 +74,7 @@ impl Hand<'_> {
             }
             Step::Failed => self.failed(conn, bytes),
             Step::Parked(reply) => {
+                sink.park();
                 conn.head = bytes.to_vec();
                 conn.stage = Stage::Replying(reply);
             }
@@ -104,7 +105,10 @@ impl Hand<'_> {
         self.context.row.end(self.index);
         conn.marks.app_ns += self.context.spent_since(since);
         match resumed {
-            Resumed::Parked => conn.stage = Stage::Replying(parked),
+            Resumed::Parked => {
+                sink.park();
+                conn.stage = Stage::Replying(parked);
+            }
             Resumed::Done => {
                 let ending = sink.finish();
                 let bytes = mem::take(&mut conn.head);
@@ -139,7 +143,9 @@ impl Hand<'_> {
     }
 
     fn settle(&mut self, conn: &mut Conn, ending: Ending, bytes: &[u8]) {
+        conn.handed_over |= conn.reply.taken;
         let after = match ending {
+            Ending::Surrendered => return self.surrender(conn, bytes),
             Ending::Gone => {
                 conn.head = bytes.to_vec();
                 return self.lost(conn);
@@ -164,8 +170,22 @@ impl Hand<'_> {
         self.leave(conn, after, bytes);
     }
 
+    /// The application had the connection, and is done with it: there is nothing left to say.
+    fn surrender(&mut self, conn: &mut Conn, bytes: &[u8]) {
+        if conn.reply.status == 0 {
+            conn.reply.status = 101;
+        }
+        self.account(conn, bytes);
+        conn.stage = Stage::Closed;
+    }
+
     /// The application failed; it is logged already.
     fn failed(&mut self, conn: &mut Conn, bytes: &[u8]) {
+        conn.handed_over |= conn.reply.taken;
+        let upgrade = conn.http.head().upgrade;
+        if conn.reply.taken && !reply::reclaim(&conn.stream, &conn.reply, upgrade) {
+            return self.surrender(conn, bytes);
+        }
         if conn.reply.begun() {
             if conn.reply.ends_by_closing() {
                 conn.stream.abort_on_close();

@@ -12,6 +12,27 @@ use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
 use crate::log::AccessSettings;
+use crate::metrics::statsd::StatsdSettings;
+
+/// What is watched for changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// How.
+    pub engine: Engine,
+    /// Files and patterns beside the code.
+    pub extra: Vec<String>,
+}
+
+/// How changes are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// By the kernel, or else by looking.
+    Auto,
+    /// By looking again and again.
+    Poll,
+    /// By the kernel.
+    Inotify,
+}
 
 /// What trusted peers are believed about their clients, apart from the scheme. Each has to be
 /// asked for: a proxy that does not set a field itself passes on what its client made up.
@@ -101,6 +122,10 @@ pub struct WorkerSettings {
     pub hooks: Option<Arc<dyn Hooks>>,
     /// The access log.
     pub access: Option<AccessSettings>,
+    /// Who is told of each request.
+    pub statsd: Option<StatsdSettings>,
+    /// What is watched for changes, in development.
+    pub reload: Option<Watch>,
     /// Requests have ids, told to the application, the client and the log.
     pub request_id: bool,
     /// Requests that take longer are told to the error log, with where their time went.

@@ -34,6 +34,14 @@ impl Stream {
         }
     }
 
+    /// The opposite.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.deregister(registry),
+            Stream::Unix(stream) => stream.deregister(registry),
+        }
+    }
+
     /// Reads what is there.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -62,6 +70,15 @@ impl Stream {
                 other => return other,
             }
         }
+    }
+
+    /// Whether something (or the end) is there to be read; takes nothing.
+    pub fn has_input(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        !matches!(
+            socket2::SockRef::from(self).peek(&mut byte),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock
+        )
     }
 
     /// Sends no more: the peer reads the end after what was written.

@@ -89,6 +89,10 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
         initgroups: false,
         umask: 0,
         daemon: number("daemon", 0) == 1,
+        stdio_inheritance: false,
+        reuse_port: false,
+        count_workers: None,
+        count_backlog: None,
         proc_name: "test".to_owned(),
         reexec: Reexec {
             command: std::env::args_os().collect(),

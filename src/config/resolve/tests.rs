@@ -66,8 +66,8 @@ fn zero_is_off() {
 #[test]
 fn limits_of_a_head_follow_gunicorns_rules() {
     let normal = config(&[]);
-    assert_eq!(normal.limit_request_line, Some(4094));
-    assert_eq!(normal.limit_request_head, 100 * 8192 + 4 + 4096);
+    assert_eq!(normal.limit_request_line, Some(8190));
+    assert_eq!(normal.limit_request_head, 100 * 8192 + 4 + 8192);
     let odd = config(&[
         ("limit_request_line", "20000"),
         ("limit_request_fields", "99999"),

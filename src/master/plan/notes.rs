@@ -157,7 +157,7 @@ impl fmt::Display for Reason {
             Reason::BootTimeout => "it did not boot in time",
             Reason::OldGeneration => "a newer generation serves",
             Reason::Memory => "max_worker_memory is exceeded",
-            Reason::Requests => "max_requests is reached",
+            Reason::Requests => "it asked for a successor",
             Reason::Age => "max_worker_age is reached",
             Reason::Surplus => "fewer workers are wanted",
             Reason::Stop => "the server stops",

@@ -7,10 +7,10 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{Crew, PATIENCE_MS};
+use super::{Crew, PATIENCE_MS, Slot, report};
 use crate::system::clock::now_ms;
 use crate::worker::conn::Conn;
-use crate::worker::threads;
+use crate::worker::{deadlines, threads};
 
 impl Crew {
     /// Marks a thread's index as free.
@@ -43,6 +43,26 @@ impl Crew {
         let mut state = self.state();
         let token = state.idlest()?;
         Some((token, state.check_out(token)?))
+    }
+
+    /// Takes the connections that have served, and wait for another request. Not the new ones,
+    /// whose first request is on its way.
+    pub fn take_kept(&self) -> Vec<(usize, Box<Conn>)> {
+        let mut state = self.state();
+        let kept = state.slots.iter().filter_map(|(token, slot)| match slot {
+            Slot::Here(conn) if conn.requests > 0 && deadlines::is_idle(conn) => Some(token),
+            _ => None,
+        });
+        let tokens: Vec<usize> = kept.collect();
+        tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
+    }
+
+    /// Closes a connection that is in no slot any more.
+    pub(super) fn let_go(&self, mut conn: Box<Conn>) {
+        if conn.handed_over {
+            // A handle of the application's would keep the registration alive.
+            report(conn.stream.deregister(&self.registry));
+        }
     }
 
     /// Closes every connection that is in its slot, for the end.

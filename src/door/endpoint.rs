@@ -1,0 +1,37 @@
+//! Who talks to whom in an exchange, as environ will say it?
+//!
+//! Must not know: how it was found out, who was believed.
+
+use std::net::SocketAddr;
+
+/// The two ends of an exchange as CGI variables see them (RFC 3875 section 4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `wsgi.url_scheme` is https.
+    pub https: bool,
+    /// REMOTE_ADDR; empty for a unix socket.
+    pub remote_addr: String,
+    /// REMOTE_PORT; `None` for a unix socket.
+    pub remote_port: Option<u16>,
+    /// SERVER_NAME.
+    pub server_name: String,
+    /// SERVER_PORT.
+    pub server_port: String,
+    /// The mount prefix, without a trailing slash; cut off PATH_INFO.
+    pub script_name: Vec<u8>,
+    /// A prefix the proxy has cut off the path already. SCRIPT_NAME is this and `script_name`.
+    pub outer: Vec<u8>,
+    /// What a trusted proxy says its client's Host was; in place of HTTP_HOST.
+    pub host: Option<Vec<u8>>,
+    /// What a PROXY header said.
+    pub proxied: Option<Box<Proxied>>,
+}
+
+/// What a PROXY header said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxied {
+    /// PROXY_PROTOCOL: TCP4, TCP6, or why no client is named: LOCAL, UNSPEC, UNKNOWN.
+    pub protocol: &'static str,
+    /// PROXY_ADDR and PROXY_PORT.
+    pub destination: Option<SocketAddr>,
+}
