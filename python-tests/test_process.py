@@ -323,3 +323,15 @@ def test_workers_are_children_of_the_master(serve):
             return {int(pid) for pid in kids.read().split()}
 
     eventually(lambda: set(workers) <= children(), "four children")
+
+
+def test_term_does_not_wait_for_clients_that_say_nothing(serve):
+    """A connection opened ahead of need (browsers, balancers) has nothing to lose."""
+    server = serve("probe:application", "--graceful-timeout", "25")
+    server.booted(1)
+    with Wire(server.address) as silent, Wire(server.address) as other:
+        assert other.get("/pid").status == 200
+        began = time.monotonic()
+        assert server.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - began < 12
+        silent.expect_end()

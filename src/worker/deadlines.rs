@@ -19,6 +19,9 @@ use crate::metrics::scoreboard::Late;
 /// A connection that was idle for so long is not in the middle of a burst of requests.
 const REST_MS: u64 = 500;
 
+/// How long a drain waits for the first byte of a client.
+const SILENT_MS: u64 = 2000;
+
 /// Sets the deadline for what the connection now waits for.
 pub fn set(conn: &mut Conn, settings: &WorkerSettings, now_ms: u64) {
     let waiting = waiting(conn);
@@ -45,6 +48,18 @@ pub fn set(conn: &mut Conn, settings: &WorkerSettings, now_ms: u64) {
     if waiting == Waiting::Body && too_slow(conn, settings, now_ms) {
         conn.deadline = now_ms;
     }
+}
+
+/// The worker drains: a client that has said nothing yet is not waited for as long as usual.
+pub fn hasten(conn: &mut Conn, now_ms: u64) {
+    if is_silent(conn) && conn.deadline != 0 {
+        conn.deadline = conn.deadline.min(now_ms + SILENT_MS);
+    }
+}
+
+/// Whether the client has not sent a byte since it connected.
+pub fn is_silent(conn: &Conn) -> bool {
+    conn.requests == 0 && is_idle(conn) && conn.waiting == Waiting::Head
 }
 
 fn waiting(conn: &Conn) -> Waiting {

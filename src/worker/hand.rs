@@ -89,6 +89,9 @@ impl<'a> Hand<'a> {
                 Turn::Yield => return true,
                 Turn::Wait => {
                     deadlines::set(conn, &self.context.settings, self.stamp.now_ms);
+                    if self.context.is_draining() {
+                        deadlines::hasten(conn, self.stamp.now_ms);
+                    }
                     return false;
                 }
             }

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use super::accept;
 use super::conn::Stage;
 use super::crew::Crew;
+use super::deadlines;
 use super::hand::Hand;
 use crate::door::WorkerMoment;
 use crate::log;
@@ -73,9 +74,14 @@ fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
         Err(error) => tracing::error!("Cannot stop waiting on a listener: {error}"),
     }
     hand.context.draining.store(true, Ordering::Relaxed);
+    for (token, mut conn) in crew.take_where(deadlines::is_silent) {
+        deadlines::hasten(&mut conn, hand.stamp.tick());
+        crew.put_back(token, conn, false);
+    }
     if hand.context.settings.reload.is_some() {
-        // Whoever changed the code wants to see the new one, not a connection that was kept.
-        for (token, mut conn) in crew.take_kept() {
+        // Whoever changed the code wants to see the new one, not a connection that was kept. (New
+        // connections have their first request on its way.)
+        for (token, mut conn) in crew.take_where(|conn| conn.requests > 0 && deadlines::is_idle(conn)) {
             conn.stage = Stage::Closed;
             crew.put_back(token, conn, false);
         }

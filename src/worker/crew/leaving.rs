@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Crew, PATIENCE_MS, Slot, report};
 use crate::system::clock::now_ms;
 use crate::worker::conn::Conn;
-use crate::worker::{deadlines, threads};
+use crate::worker::threads;
 
 impl Crew {
     /// Marks a thread's index as free.
@@ -45,15 +45,14 @@ impl Crew {
         Some((token, state.check_out(token)?))
     }
 
-    /// Takes the connections that have served, and wait for another request. Not the new ones,
-    /// whose first request is on its way.
-    pub fn take_kept(&self) -> Vec<(usize, Box<Conn>)> {
+    /// Takes the connections in their slots that `wanted` says.
+    pub fn take_where(&self, wanted: impl Fn(&Conn) -> bool) -> Vec<(usize, Box<Conn>)> {
         let mut state = self.state();
-        let kept = state.slots.iter().filter_map(|(token, slot)| match slot {
-            Slot::Here(conn) if conn.requests > 0 && deadlines::is_idle(conn) => Some(token),
+        let found = state.slots.iter().filter_map(|(token, slot)| match slot {
+            Slot::Here(conn) if wanted(conn) => Some(token),
             _ => None,
         });
-        let tokens: Vec<usize> = kept.collect();
+        let tokens: Vec<usize> = found.collect();
         tokens.into_iter().filter_map(|token| Some((token, state.check_out(token)?))).collect()
     }
 
