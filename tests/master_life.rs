@@ -166,7 +166,7 @@ fn a_worker_that_asks_is_replaced_first() {
     let old = server.until_workers(1)[0];
     let load = Load::on(&server.socket(), 2);
     server.ask("/retire");
-    server.until_logged(&format!("Replacing worker (pid:{old}): max_requests is reached"));
+    server.until_logged(&format!("Replacing worker (pid:{old}): it asked for a successor"));
     server.until("the old one is gone", || !is_alive(old));
     assert_ne!(server.ask("/").unwrap().0, old);
     assert_eq!(load.end().1, 0);
