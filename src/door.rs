@@ -108,7 +108,7 @@ pub trait Runtime: Forks {
 /// `BaseApplication` and asks to be served.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Its object, for [`Runtime::settings_of`].
+    /// Its object, for [`Configures::settings_of`].
     pub application: Object,
     /// What makes the WSGI application.
     pub loader: Object,

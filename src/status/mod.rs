@@ -16,7 +16,7 @@
 //!
 //! Invariants:
 //! 1. No call waits but the poll; every connection has a deadline, and there are at most
-//!    [`PEERS`]: nobody can keep others from an answer for long.
+//!    `PEERS`: nobody can keep others from an answer for long.
 //! 2. It ends with the master, whatever happened to it.
 
 pub mod answer;
