@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support.server import EXAMPLES, Server, clean_environment, eventually, server_command
@@ -335,3 +336,25 @@ def test_term_does_not_wait_for_clients_that_say_nothing(serve):
         assert server.stop(signal.SIGTERM) == 0
         assert time.monotonic() - began < 12
         silent.expect_end()
+
+
+def test_a_drain_with_threads_closes_the_door_at_once(serve):
+    """Clients that come while a request is still running are refused, not queued for nobody."""
+    server = serve("stuck:application", "--threads", "3")
+    server.booted(1)
+    with Wire(server.address) as wire:
+        wire.send("GET /nap?4 HTTP/1.1\r\nHost: test\r\n\r\n")
+        eventually(lambda: "S (sleeping)" in Path(f"/proc/{server.booted(1)[0]}/status").read_text(), "a sleeping worker")
+        server.kill(signal.SIGTERM)
+        server.log.wait("Retiring worker")
+        began = time.monotonic()
+
+        def refused():
+            try:
+                Wire(server.address).close()
+            except ConnectionRefusedError:
+                return True
+
+        eventually(refused, "a closed port")
+        assert time.monotonic() - began < 3
+        assert wire.reply().status == 200

@@ -17,20 +17,20 @@ use super::conn::{Conn, Stage};
 use super::crew::Crew;
 use super::hand::Hand;
 use super::listeners::{Entrance, Listeners, Pause};
+use crate::system::listener::Address;
 
 /// Connections accepted in a row that had nothing to say yet.
 const BATCH: usize = 16;
 
 /// Accepts from listener `index` while it makes sense.
 pub fn accept(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) {
-    let Some(entrance) = crew.state().listeners.get(index) else { return };
     // With others to share with, one at a time: the rest of a burst wakes them.
     let batch = if hand.context.settings.app.multiprocess { 1 } else { BATCH };
     for _ in 0..batch {
         if !has_room(crew) {
             return;
         }
-        match accept_one(hand, crew, &entrance) {
+        match accept_one(hand, crew, index) {
             Accepted::Served | Accepted::Nothing => return,
             Accepted::Waiting => {}
         }
@@ -42,7 +42,7 @@ pub fn sweep(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) {
     for _ in 0..hand.context.settings.connections {
         match entrance.acceptor.accept() {
             Ok((stream, peer)) => {
-                let mut conn = Box::new(enter(hand, entrance, stream, peer));
+                let mut conn = Box::new(enter(hand, &entrance.address, stream, peer));
                 match crew.admit(&mut conn) {
                     Ok(token) => crew.put_back(token, conn, true),
                     Err(error) => tracing::error!("Cannot wait on a connection: {error}"),
@@ -59,8 +59,15 @@ enum Accepted {
     Nothing,
 }
 
-fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) -> Accepted {
-    let (stream, peer) = match entrance.acceptor.accept() {
+fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
+    let Some(Entrance { acceptor, address }) = crew.state().listeners.get(index) else {
+        return Accepted::Nothing;
+    };
+    let accepted = acceptor.accept();
+    // Not held while a request is served: a drain has to close the socket, or clients would queue
+    // at a door that nobody opens.
+    drop(acceptor);
+    let (stream, peer) = match accepted {
         Ok(accepted) => accepted,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::Nothing,
         Err(error) if is_starved(&error) => {
@@ -83,7 +90,7 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) -> Acc
         tracing::error!("Cannot wait on a listener: {error}");
     }
     make_room(crew);
-    let mut conn = Box::new(enter(hand, entrance, stream, peer));
+    let mut conn = Box::new(enter(hand, &address, stream, peer));
     let token = match crew.admit(&mut conn) {
         Ok(token) => token,
         Err(error) => {
@@ -99,7 +106,7 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) -> Acc
 
 fn enter(
     hand: &Hand<'_>,
-    entrance: &Entrance,
+    local: &Address,
     stream: super::transport::Stream,
     peer: Option<std::net::SocketAddr>,
 ) -> Conn {
@@ -107,7 +114,7 @@ fn enter(
     hand.context.row.count_accepted();
     let stage = if settings.proxy.is_some() { Stage::Announcing } else { Stage::Receiving };
     let trusted = settings.trusted.trusts(peer.map(|peer| peer.ip().to_canonical()));
-    Conn::new(stream, peer, &entrance.address, stage, trusted)
+    Conn::new(stream, peer, local, stage, trusted)
 }
 
 /// Whether another connection may be accepted: there is room, or can be made.
