@@ -20,6 +20,8 @@ mod hooks;
 mod iterable;
 mod keys;
 mod logger;
+#[cfg(feature = "measure")]
+mod measure;
 mod module;
 mod object;
 mod observer;

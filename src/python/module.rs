@@ -43,6 +43,13 @@ mod rwsgi_core {
         RUNTIME.provide_gunicorn(GunicornModule::Always);
     }
 
+    /// For benches/environ.rs.
+    #[cfg(feature = "measure")]
+    #[pyfunction]
+    fn measure_environ(py: Python<'_>, request: &[u8], iterations: u64, known: bool) -> PyResult<u64> {
+        crate::python::measure::environ(py, request, iterations, known)
+    }
+
     #[pymodule_init]
     pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
