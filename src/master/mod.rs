@@ -358,6 +358,7 @@ fn look(hands: &Hands<'_>, plan: &Plan) -> Vec<Load> {
                 slot: worker.slot,
                 threads: row.threads_in_use(),
                 resident: worker.pid.filter(|_| measured).and_then(resident).unwrap_or(0),
+                connections: row.connections(),
                 running: running
                     .map(|request| RunningRequest {
                         thread: request.thread,

@@ -243,6 +243,11 @@ impl Row {
         self.line(thread)[line::RAISED].store(sequence, Ordering::Release);
     }
 
+    /// Connections the worker has open.
+    pub fn connections(&self) -> u64 {
+        self.head(head::CONNECTIONS).load(Ordering::Relaxed)
+    }
+
     /// The figures of the row and the requests it runs.
     pub fn snapshot(&self) -> Snapshot {
         let load = |word| self.head(word).load(Ordering::Relaxed);

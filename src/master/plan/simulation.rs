@@ -325,6 +325,7 @@ impl World {
                 slot: process.slot,
                 threads: 1,
                 resident: 999 + self.chance.below(20) / 19 * 100,
+                connections: self.chance.below(3),
                 running: process.running.into_iter().collect(),
             })
             .collect();

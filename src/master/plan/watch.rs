@@ -25,6 +25,8 @@ pub struct Load {
     pub threads: usize,
     /// Resident bytes; 0: not known.
     pub resident: u64,
+    /// Connections it has open.
+    pub connections: u64,
     /// The requests it runs.
     pub running: Vec<RunningRequest>,
 }
@@ -163,16 +165,22 @@ impl Plan {
     }
 
     /// Gives up a worker whose overdue request did not come free. If every thread is stuck it
-    /// serves nobody and is killed now; otherwise it is replaced, and killed once only stuck
-    /// requests are left in it.
+    /// serves nobody and is killed now; otherwise it is replaced, and killed once nothing but stuck
+    /// requests is left in it, or what is left has had its grace: a request on a connection just
+    /// accepted is in no thread yet.
     fn give_up(&mut self, now: Moment, load: &Load) {
         let Some(worker) = self.slots.get(load.slot) else { return };
         let Some(over) = worker.overdue.iter().find(|over| now >= over.deadline).copied() else { return };
         let stuck = worker.overdue.iter().filter(|over| now >= over.deadline).count();
         let only_stuck = stuck >= load.running.len();
+        let lonely = load.connections <= stuck as u64;
         let useless = match worker.stage {
             Stage::Serving { .. } => stuck >= load.threads,
-            Stage::Retiring { .. } => only_stuck,
+            Stage::Retiring { deadline, .. } => {
+                let grace_is_over =
+                    now + self.policy.graceful_timeout >= deadline + self.policy.timeout_grace;
+                only_stuck && (lonely || grace_is_over)
+            }
             Stage::Booting { .. } | Stage::Ending { .. } => false,
         };
         if useless {
