@@ -141,6 +141,23 @@ def test_metadata(wheel):
 # Every interpreter
 
 
+def test_the_command_gunicorn_on_request(environments, serve, app):
+    venv = environments(pythons()[0])
+    alias, link = [venv / "bin/python", "-m", "rwsgi.gunicorn_alias"], venv / "bin/gunicorn"
+    assert not link.exists(), "not by default"
+    run(*alias)
+    run(*alias)
+    assert Path(facts(serve, [link], app, "--workers", "2")["prefix"]).samefile(venv)
+    run(*alias, "--remove")
+    assert not link.exists()
+    link.write_text("the real one")
+    for arguments in ([], ["--remove"], ["--nonsense"]):
+        refused = subprocess.run([*alias, *arguments], capture_output=True, text=True)
+        assert refused.returncode == 1 and refused.stderr
+    assert link.read_text() == "the real one"
+    link.unlink()
+
+
 @pytest.mark.parametrize("python", pythons(), ids=str)
 def test_every_interpreter(python, environments, serve, app):
     venv = environments(python)
