@@ -141,6 +141,29 @@ def test_metadata(wheel):
 # Every interpreter
 
 
+def test_a_paste_file_that_names_it_as_its_server(environments, serve, app):
+    venv = environments(pythons()[0])
+    run(venv / "bin/python", "-m", "pip", "install", "--quiet", "PasteDeploy", "setuptools<81")
+    (app / "site.ini").write_text(f"""
+[app:main]
+paste.app_factory = made:make
+
+[server:main]
+use = egg:rwsgi
+host = 127.0.0.1
+port = 0
+workers = 2
+timeout = 40
+""")
+    (app / "made.py").write_text("import facts\ndef make(global_conf, **local): return facts.application\n")
+    start = ("import sys; sys.path.insert(0, '.'); from paste.deploy import loadapp, loadserver; uri = 'config:' + sys.argv[1]; "
+             "loadserver(uri)(loadapp(uri))")
+    server = serve(None, command=[str(venv / "bin/python"), "-c", start, str(app / "site.ini")], bind=(), chdir=None, cwd=app,
+                   env={"VIRTUAL_ENV": None})
+    assert Path(requests.get(server.url(), timeout=30).json()["prefix"]).samefile(venv)
+    assert len(server.booted(2)) == 2
+
+
 def test_the_command_gunicorn_on_request(environments, serve, app):
     venv = environments(pythons()[0])
     alias, link = [venv / "bin/python", "-m", "rwsgi.gunicorn_alias"], venv / "bin/gunicorn"
