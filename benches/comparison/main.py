@@ -90,6 +90,8 @@ def write(wish: argparse.Namespace, bench: Bench, versions: dict[str, str], resu
            f"{'one CPU each' if bench.server_cpus else 'nothing'}")
     tables = [report.table(workload, figures) for workload, figures in results]
     picture = page.with_suffix(".svg")
+    # What took hours to measure is not lost for want of a directory.
+    page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(report.page(facts, how, verdicts, tables, pieces, picture.name))
     if results:
         picture.write_text(chart.draw(results))
