@@ -36,6 +36,7 @@ pub use settings::MasterSettings;
 
 use crate::door::{Forks, MasterMoment};
 use crate::metrics::ledger::Ledger;
+use crate::metrics::scoreboard::State;
 use crate::metrics::seat::{self, Lifeline, Ring};
 use crate::system::clock::{self, Moment};
 use crate::system::daemon::{self, Streams};
@@ -359,6 +360,7 @@ fn look(hands: &Hands<'_>, plan: &Plan) -> Vec<Load> {
                 threads: row.threads_in_use(),
                 resident: worker.pid.filter(|_| measured).and_then(resident).unwrap_or(0),
                 connections: row.connections(),
+                draining: row.state() == State::Draining,
                 running: running
                     .map(|request| RunningRequest {
                         thread: request.thread,

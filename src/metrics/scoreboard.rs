@@ -243,6 +243,11 @@ impl Row {
         self.line(thread)[line::RAISED].store(sequence, Ordering::Release);
     }
 
+    /// What the worker is about.
+    pub fn state(&self) -> State {
+        State::from_word(self.head(head::STATE).load(Ordering::Acquire))
+    }
+
     /// Connections the worker has open.
     pub fn connections(&self) -> u64 {
         self.head(head::CONNECTIONS).load(Ordering::Relaxed)

@@ -61,18 +61,19 @@ fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     let graceful = hand.context.settings.graceful_timeout.as_millis() as u64;
     let entrances = {
         let mut state = crew.state();
-        if state.draining {
+        if state.draining || state.listeners.is_empty() {
             return;
         }
-        state.draining = true;
         state.drain_deadline = now_ms().saturating_add(graceful);
         state.listeners.close(&crew.registry)
     };
-    hand.context.row.set_state(State::Draining, Moment::now());
     match entrances {
         Ok(entrances) => entrances.iter().for_each(|entrance| accept::sweep(hand, crew, entrance)),
         Err(error) => tracing::error!("Cannot stop waiting on a listener: {error}"),
     }
+    // Not before: whoever reads it takes what is open now for all there will be.
+    crew.state().draining = true;
+    hand.context.row.set_state(State::Draining, Moment::now());
     hand.context.draining.store(true, Ordering::Relaxed);
     for (token, mut conn) in crew.take_where(deadlines::is_silent) {
         deadlines::hasten(&mut conn, hand.stamp.tick());

@@ -326,6 +326,7 @@ impl World {
                 threads: 1,
                 resident: 999 + self.chance.below(20) / 19 * 100,
                 connections: self.chance.below(3),
+                draining: self.chance.below(2) == 0,
                 running: process.running.into_iter().collect(),
             })
             .collect();

@@ -109,7 +109,7 @@ pub(super) fn signal(pid: i32, signal: Signal) -> Action {
 /// Worker in slot 0 running one request since `progress`.
 fn load(progress: Moment, sequence: u64, threads: usize) -> Vec<Load> {
     let running = vec![RunningRequest { thread: 0, sequence, progress, exempt: false }];
-    vec![Load { slot: 0, threads, resident: 0, connections: 1, running }]
+    vec![Load { slot: 0, threads, resident: 0, connections: 1, draining: true, running }]
 }
 
 fn raised(pid: i32, sequence: u64, age: u64) -> Action {
@@ -375,7 +375,9 @@ fn age_and_memory_are_reasons_to_be_replaced() {
     assert_eq!(bench.pass(11 * SECOND), [spawn(1, 1)]);
     let mut bench = Bench::serving(Policy { max_worker_memory: 1_000, ..policy(1) });
     assert_eq!(bench.plan.wake_at(bench.now), Some(bench.now + SECOND));
-    let resident = |resident| vec![Load { slot: 0, threads: 1, resident, connections: 0, running: vec![] }];
+    let resident = |resident| {
+        vec![Load { slot: 0, threads: 1, resident, connections: 0, draining: false, running: vec![] }]
+    };
     assert_eq!(bench.look(SECOND, resident(1_000)), []);
     assert_eq!(bench.look(SECOND, resident(1_001)), [spawn(1, 1)]);
 }
@@ -408,7 +410,14 @@ fn progress_and_the_end_of_a_request_acquit_it() {
     assert_eq!(bench.look(10 * SECOND, load(later, 8, 1)), []);
     assert_eq!(bench.count(|worker| worker.overdue.is_empty() && worker.is_serving()), 1);
     let exempt = RunningRequest { thread: 0, sequence: 9, progress: start, exempt: true };
-    let loads = vec![Load { slot: 0, threads: 1, resident: 0, connections: 1, running: vec![exempt] }];
+    let loads = vec![Load {
+        slot: 0,
+        threads: 1,
+        resident: 0,
+        connections: 1,
+        draining: false,
+        running: vec![exempt],
+    }];
     assert_eq!(bench.look(500 * SECOND, loads), []);
 }
 
@@ -431,11 +440,14 @@ fn a_worker_with_free_threads_is_replaced_before_it_is_killed() {
 fn what_else_a_given_up_worker_has_open_gets_its_grace() {
     let mut bench = Bench::serving(policy(1));
     let mut loads = load(bench.now, 7, 4);
-    loads[0].connections = 3;
+    // Alone for now, but its door is open still: somebody may be coming in.
+    loads[0].draining = false;
     bench.look(30 * SECOND, loads.clone());
     assert_eq!(bench.look(2 * SECOND, loads.clone()), [spawn(1, 1)]);
     assert_eq!(bench.act(Event::Booted { slot: 1 }), [signal(100, Signal::Term)]);
-    assert_eq!(bench.look(SECOND, loads.clone()), []);
+    assert_eq!(bench.look(SECOND / 2, loads.clone()), []);
+    (loads[0].draining, loads[0].connections) = (true, 3);
+    assert_eq!(bench.look(SECOND / 2, loads.clone()), []);
     assert_eq!(bench.look(SECOND, loads), [signal(100, Signal::Kill)]);
 }
 

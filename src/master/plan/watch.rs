@@ -27,6 +27,8 @@ pub struct Load {
     pub resident: u64,
     /// Connections it has open.
     pub connections: u64,
+    /// It has closed its door: no more connections come.
+    pub draining: bool,
     /// The requests it runs.
     pub running: Vec<RunningRequest>,
 }
@@ -173,7 +175,7 @@ impl Plan {
         let Some(over) = worker.overdue.iter().find(|over| now >= over.deadline).copied() else { return };
         let stuck = worker.overdue.iter().filter(|over| now >= over.deadline).count();
         let only_stuck = stuck >= load.running.len();
-        let lonely = load.connections <= stuck as u64;
+        let lonely = load.draining && load.connections <= stuck as u64;
         let useless = match worker.stage {
             Stage::Serving { .. } => stuck >= load.threads,
             Stage::Retiring { deadline, .. } => {
