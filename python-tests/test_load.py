@@ -15,7 +15,7 @@ ACTIONS = os.environ.get("LOAD_ACTIONS", "hup,kill,deploy,broken,usr2,ttin,ttou,
 
 @pytest.mark.load
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("arguments", [["--workers", "3"], ["--workers", "3", "--preload"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--workers", "3", "--max-requests", "50", "--max-requests-jitter", "20"], ["--workers", "3", "--preload"]], ids=" ".join)
 def test_load(arguments):
     seconds = os.environ.get("LOAD_SECONDS", "60")
     done = subprocess.run(
