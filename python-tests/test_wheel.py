@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.server import ROOT, clean_environment, needs_program
+from test_gunicorn_module import STANDALONE
 
 # One process builds the wheel, and two compilers at once would wait for each other anyhow.
 pytestmark = [pytest.mark.interpreters, pytest.mark.xdist_group("wheel"), pytest.mark.timeout(900)]
@@ -47,6 +48,14 @@ def run(*command, cwd=ROOT, check=True, **env):
                           capture_output=True, text=True)
     assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def pip(venv: Path, *packages: str) -> None:
+    """Installs from PyPI. Where that cannot be reached the test is skipped, but not in CI."""
+    done = run(venv / "bin/python", "-m", "pip", "install", "--quiet", *packages, check=False)
+    if done.returncode and "Failed to establish a new connection" in done.stderr and "CI" not in os.environ:
+        pytest.skip("PyPI cannot be reached")
+    assert done.returncode == 0, done.stderr
 
 
 def pythons() -> list[Path]:
@@ -164,21 +173,111 @@ timeout = 40
     assert len(server.booted(2)) == 2
 
 
+@pytest.fixture
+def alias(environments):
+    """An environment in which the name `gunicorn` is rwsgi's while the test runs."""
+    venv = environments(pythons()[0])
+    run(venv / "bin/python", "-m", "rwsgi.gunicorn_alias")
+    yield venv
+    run(venv / "bin/python", "-m", "rwsgi.gunicorn_alias", "--remove")
+
+
 def test_the_command_gunicorn_on_request(environments, serve, app):
     venv = environments(pythons()[0])
     alias, link = [venv / "bin/python", "-m", "rwsgi.gunicorn_alias"], venv / "bin/gunicorn"
-    assert not link.exists(), "not by default"
+    [package] = [path / "gunicorn" for path in venv.glob("lib/python*/site-packages")]
+    assert not link.exists() and not package.exists(), "not by default"
     run(*alias)
     run(*alias)
     assert Path(facts(serve, [link], app, "--workers", "2")["prefix"]).samefile(venv)
     run(*alias, "--remove")
-    assert not link.exists()
+    assert not link.is_symlink() and not package.exists()
     link.write_text("the real one")
     for arguments in ([], ["--remove"], ["--nonsense"]):
         refused = subprocess.run([*alias, *arguments], capture_output=True, text=True)
         assert refused.returncode == 1 and refused.stderr
-    assert link.read_text() == "the real one"
+    assert link.read_text() == "the real one" and not package.exists()
     link.unlink()
+    package.mkdir()
+    (package / "__init__.py").write_text("# the real one")
+    for arguments in ([], ["--remove"]):
+        assert run(*alias, *arguments, check=False).returncode == 1
+    assert not link.is_symlink() and (package / "__init__.py").read_text() == "# the real one"
+    shutil.rmtree(package)
+
+
+def test_the_module_gunicorn_on_request(alias, serve, app):
+    seen = facts(serve, [alias / "bin/python", "-m", "gunicorn"], app, "--workers", "2")
+    assert Path(seen["prefix"]).samefile(alias)
+    names = run(alias / "bin/python", "-c", "import gunicorn, gunicorn.app.base as b, gunicorn.glogging as g; "
+                "print(gunicorn.__version__, gunicorn.__rwsgi__, b.BaseApplication.__module__, g.Logger.__name__)").stdout
+    assert names.split() == ["27.0.1", "True", "gunicorn.app.base", "Logger"]
+    # In the server it is the server's own, also in one that is started from elsewhere.
+    (app / "gunicorn.conf.py").write_text("import gunicorn\ndef when_ready(server): server.log.info('with %s', gunicorn.__file__)\n")
+    for command in (alias / "bin/rwsgi", alias / "bin/gunicorn"):
+        server = serve("facts", command=[str(command)], chdir=app, cwd=app, env={"VIRTUAL_ENV": None})
+        server.log.wait("with <rwsgi>/gunicorn/__init__.py")
+    other = serve("facts", "--venv", str(alias), chdir=app, cwd=app, env={"VIRTUAL_ENV": None})
+    other.log.wait("with <rwsgi>/gunicorn/__init__.py")
+
+
+def test_a_program_derived_from_gunicorn_run_by_plain_python(alias, serve, tmp_path):
+    """The recipe of Gunicorn's documentation, unchanged; upgraded, too."""
+    (tmp_path / "standalone.py").write_text(STANDALONE)
+    server = serve(None, command=[str(alias / "bin/python"), "standalone.py"], bind=(), chdir=None, cwd=tmp_path,
+                   env={"VIRTUAL_ENV": None})
+    assert requests.get(server.url(), timeout=30).text == "Works fine"
+    server.kill(signal.SIGHUP)
+    server.log.wait("Reload complete")
+    server.kill(signal.SIGUSR2)
+    server.log.wait("Listening at:", 2)
+    successor = int(server.log.find(r"Listening at: .* \((\d+)\)")[1][1])
+    try:
+        server.log.wait("Booting worker with pid", count=6)
+        server.kill(signal.SIGTERM)
+        assert server.wait() == 0
+        assert requests.get(server.url(), timeout=30).text == "Works fine"
+    finally:
+        os.kill(successor, signal.SIGTERM)
+    server.log.wait_end()
+
+
+def test_mlflow(wheel, serve, tmp_path):
+    """`mlflow server` starts `python -m gunicorn` with its own workers' number and options."""
+    venv = tmp_path / "venv"
+    run(sys.executable, "-m", "virtualenv", "--quiet", "--python", sys.executable, venv)
+    # mlflow asks for a good deal that its server does not need.
+    needed = ["mlflow-skinny==2.22.5", "Flask<4", "SQLAlchemy<2.1", "alembic<2", "graphene<4", "gunicorn<24", "numpy<3", "pandas<3"]
+    pip(venv, *needed)
+    pip(venv, "--no-deps", "mlflow==2.22.5")
+    run(venv / "bin/python", "-m", "pip", "uninstall", "--quiet", "--yes", "gunicorn")
+    run(venv / "bin/python", "-m", "pip", "install", "--quiet", "--no-index", wheel)
+    run(venv / "bin/python", "-m", "rwsgi.gunicorn_alias")
+    options = ["--host", "127.0.0.1", "--port", "0", "--workers", "2", "--gunicorn-opts", "--access-logfile - --timeout 60"]
+    server = serve(None, "server", "--backend-store-uri", f"sqlite:///{tmp_path}/store.db", *options, command=[str(venv / "bin/mlflow")],
+                   bind=(), chdir=None, cwd=tmp_path, listens=False, env={"VIRTUAL_ENV": None})
+    server.wait_listening(patience=120)
+    server.log.wait("Starting rwsgi")
+    assert len(set(server.booted(2))) == 2
+
+    assert requests.get(server.url("/health"), timeout=60).text == "OK"
+    page = requests.get(server.url(), timeout=60)
+    assert page.headers["Server"] == "rwsgi" and "<title>MLflow</title>" in page.text
+    api = server.url("/api/2.0/mlflow")
+    experiment = requests.post(f"{api}/experiments/create", json={"name": "one"}, timeout=60).json()["experiment_id"]
+    made = requests.post(f"{api}/runs/create", json={"experiment_id": experiment}, timeout=60).json()
+    run_id = made["run"]["info"]["run_id"]
+    metric = {"run_id": run_id, "key": "loss", "value": 0.25, "timestamp": 1}
+    assert requests.post(f"{api}/runs/log-metric", json=metric, timeout=60).status_code == 200
+    read = requests.get(f"{api}/runs/get", params={"run_id": run_id}, timeout=60).json()["run"]
+    assert [(m["key"], m["value"]) for m in read["data"]["metrics"]] == [("loss", 0.25)]
+    server.out.wait('"GET /api/2.0/mlflow/runs/get.* 200 ')
+
+    # What a terminal does: everybody of the foreground is interrupted.
+    os.killpg(server.pid, signal.SIGINT)
+    server.wait()
+    server.finished = True
+    assert "Shutting down: Master" in server.log.wait_end()
 
 
 @pytest.mark.parametrize("python", pythons(), ids=str)
