@@ -215,6 +215,11 @@ pub enum MasterMoment<'a> {
     Reloading,
     /// This process is about to become a new master.
     Executing,
+    /// A new master was started.
+    Upgrading {
+        /// This is it.
+        pid: i32,
+    },
     /// Everything else has ended.
     Exiting,
 }

@@ -203,6 +203,11 @@ class Server:
         self.finished = True
         return status
 
+    def stop_master(self, number: int = signal.SIGTERM, patience: float = PATIENCE) -> int:
+        """As `stop`, but others of its session (a new master) may live on."""
+        self.kill(number)
+        return self.wait(patience)
+
     def finish(self) -> None:
         """The end of a test: a server still running has to leave cleanly and completely."""
         try:

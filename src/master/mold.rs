@@ -199,7 +199,12 @@ impl Mold<'_> {
             hooks.in_master(MasterMoment::Forking { slot }).map_err(End::Hook)?;
         }
         let (report, gate) = match self.fork_worker(order) {
-            Ok((pid, gate)) => (Report::Forked { slot, pid }, Some(gate)),
+            Ok((pid, gate)) => {
+                // For the next one's pre_fork. No hook of its own, nothing can raise.
+                let hooks = self.settings.hooks.as_ref();
+                let _ = hooks.map(|hooks| hooks.in_master(MasterMoment::Forked { slot, pid }));
+                (Report::Forked { slot, pid }, Some(gate))
+            }
             Err(error) => (Report::Failed { slot, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None),
         };
         let Some(line) = &self.line else { return Ok(()) };

@@ -293,13 +293,17 @@ impl Hands<'_> {
 
     fn reexec(&mut self) -> Event {
         let settings = &self.era.settings;
-        let hooks = settings.hooks.as_ref().filter(|hooks| hooks.has("pre_exec"));
-        let launched = match hooks {
+        let hooks = settings.hooks.as_ref();
+        let launched = match hooks.filter(|hooks| hooks.has("pre_exec")) {
             None => upgrade::launch(&settings.reexec, self.sockets(), self.foreign_sockets),
             Some(hooks) => self.reexec_with(&**hooks),
         };
         match launched {
-            Ok(pid) => Event::Reexeced { pid },
+            Ok(pid) => {
+                // No hook of its own: others can see it.
+                let _ = hooks.map(|hooks| hooks.in_master(MasterMoment::Upgrading { pid }));
+                Event::Reexeced { pid }
+            }
             Err(error) => {
                 tracing::error!(target: "rwsgi", "exec of {:?}: {error}", settings.reexec.command.first());
                 Event::ReexecFailed

@@ -92,6 +92,7 @@ impl Hooks for PyHooks {
                 MasterMoment::Gone { pid } => ("child_exit", vec![object(py, pid)]),
                 MasterMoment::Reloading => ("on_reload", vec![]),
                 MasterMoment::Executing => ("pre_exec", vec![]),
+                MasterMoment::Upgrading { pid } => ("upgrading", vec![object(py, pid)]),
                 MasterMoment::Exiting => ("on_exit", vec![]),
             };
             self.tell(py, "in_master", name, facts)

@@ -316,6 +316,9 @@ def sources(extra):
             continue
         if isinstance(name, str):
             files.add(name[:-1] if name.endswith((".pyc", ".pyo")) else name)
+    server = sys.modules.get("_rwsgi.server")
+    if server is not None:
+        files.update(server.Reloader.extra)
     for entry in extra:
         files.update(glob.glob(entry, recursive=True) if glob.has_magic(entry) else (entry,))
     return [os.fsencode(os.path.abspath(name)) for name in files]

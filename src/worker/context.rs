@@ -42,6 +42,8 @@ pub struct Context {
     pub signals: Signals,
     /// No further request is read from any connection after the one at hand.
     pub draining: AtomicBool,
+    /// The application's code has changed: the worker has asked for its successor.
+    pub outdated: AtomicBool,
     requests: AtomicU64,
     /// Somebody wants to know how long the application took.
     timed: bool,
@@ -59,7 +61,7 @@ impl Context {
         signals: Signals,
     ) -> Self {
         let spool = Spool::new(settings.spool_dir.clone());
-        let draining = AtomicBool::new(false);
+        let (draining, outdated) = (AtomicBool::new(false), AtomicBool::new(false));
         let statsd = settings.statsd.as_ref().map(Statsd::open);
         let (complaints, requests) = (Complaints::default(), AtomicU64::new(0));
         let timed = settings.slow_request.is_some() || access.as_ref().is_some_and(AccessLog::wants_phases);
@@ -76,6 +78,7 @@ impl Context {
             bell,
             signals,
             draining,
+            outdated,
             requests,
         }
     }

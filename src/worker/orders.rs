@@ -28,7 +28,13 @@ use crate::system::signals::Signal;
 pub fn obey(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     for signal in crew.context.signals.drain() {
         match signal {
-            Signal::Term => drain(hand, crew),
+            Signal::Term => {
+                // For hooks, code that has changed is an interruption.
+                if hand.context.outdated.swap(false, Ordering::Relaxed) {
+                    interrupted(hand);
+                }
+                drain(hand, crew);
+            }
             Signal::Int | Signal::Quit => {
                 interrupted(hand);
                 crew.state().quit = true;

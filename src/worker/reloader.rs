@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -161,6 +162,7 @@ impl<'a> Reloader<'a> {
         changed.iter().for_each(|path| forget_compiled(path));
         let name = changed.first().map(|path| path.display().to_string()).unwrap_or_default();
         tracing::info!("Worker reloading: {name} modified");
+        self.context.outdated.store(true, Ordering::Relaxed);
         self.context.row.set_wants_retire();
         if let Err(error) = self.context.bell.look() {
             tracing::error!("Cannot ask the master for a successor: {error}");

@@ -100,6 +100,21 @@ class App:
         pass
 
 
+class Reloader:
+    """`worker.reloader`, with `reload`: what watches the files of the application."""
+
+    #: Files that hooks have added.
+    extra = set()
+
+    def add_extra_file(self, filename):
+        self.extra.add(filename)
+
+    def get_files(self):
+        import _rwsgi_support
+
+        return [os.fsdecode(name) for name in _rwsgi_support.sources(())]
+
+
 class Listener:
     """One of `server.LISTENERS`."""
 
@@ -110,6 +125,10 @@ class Listener:
 
     def __str__(self):
         return self.shown
+
+    @property
+    def sock(self):
+        return self
 
     def getsockname(self):
         return self.cfg_addr
@@ -125,7 +144,8 @@ class Worker:
         self.app = server.app
         self.cfg = server.cfg
         self.log = server.log
-        self.timeout = server.timeout
+        # The heartbeat's, as in Gunicorn.
+        self.timeout = server.timeout / 2
         self.sockets = list(server.LISTENERS)
         self.booted = False
         self.aborted = False
@@ -166,15 +186,21 @@ class Arbiter:
         self.WORKERS = {}
         self.LISTENERS = []
         self.pid = os.getpid()
-        self.master_pid = 0
+        # A new master knows the old one, as long as that is its parent.
+        self.master_pid = _number(os.environ.get("RWSGI_UPGRADE_PID", "0"))
         self.reexec_pid = 0
         self.worker_age = 0
-        self.master_name = "Master"
+        self.look_up()
         self.num_workers = 0
         self.pidfile = None
         self.systemd = False
         self.START_CTX = {"args": list(sys.argv), "cwd": os.getcwd(), 0: sys.executable}
         self.take(cfg, log)
+
+    def look_up(self):
+        if self.master_pid != os.getppid():
+            self.master_pid = 0
+        self.master_name = "Master.2" if self.master_pid else "Master"
 
     def take(self, cfg, log):
         self.cfg = cfg
@@ -244,7 +270,12 @@ def in_master(hooks, moment, *facts):
     global arbiter
     if arbiter is None:
         arbiter = Arbiter(hooks.cfg, hooks.log)
+    if arbiter.master_pid:
+        arbiter.look_up()
     if moment == "pre_fork":
+        if arbiter.pid != os.getpid():
+            # Where the application was loaded, nobody tells of a worker's end.
+            _forget_the_dead(arbiter.WORKERS)
         (slot,) = facts
         made = hooks.booting[slot] = _expected(hooks)
         return hooks.call("pre_fork", arbiter, made)
@@ -255,7 +286,12 @@ def in_master(hooks, moment, *facts):
         made.pid = pid
         arbiter.WORKERS[pid] = made
         return True
+    if moment == "upgrading":
+        (arbiter.reexec_pid,) = facts
+        return True
     if moment == "child_exit":
+        if facts[0] == arbiter.reexec_pid:
+            arbiter.reexec_pid = 0
         gone = arbiter.WORKERS.pop(facts[0], None)
         return gone is None or hooks.call("child_exit", arbiter, gone)
     # The rest is about the configuration in force, which is this one.
@@ -277,9 +313,17 @@ def in_master(hooks, moment, *facts):
         if not went:
             arbiter.take(*before)
         return went
-    elif moment == "pre_exec":
-        arbiter.master_pid = os.getppid()
     return hooks.call(moment, arbiter)
+
+
+def _forget_the_dead(workers):
+    for pid in list(workers):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            del workers[pid]
+        except OSError:
+            pass
 
 
 def _expected(hooks):
@@ -298,13 +342,13 @@ def in_worker(hooks, moment, *facts):
         active = hooks
         worker.pid = os.getpid()
         worker.ppid = os.getppid()
-        arbiter.WORKERS = {}
         return hooks.call("post_fork", arbiter, worker)
     if moment == "post_worker_init":
         if "worker_abort" in hooks.hooks:
             signal.signal(signal.SIGABRT, _aborted)
         # The logger of a new configuration is made after the fork.
         worker.log = hooks.log
+        worker.reloader = Reloader() if hooks.cfg.reload else None
         went = hooks.call("post_worker_init", worker)
         worker.booted = True
         return went
@@ -318,8 +362,12 @@ def in_worker(hooks, moment, *facts):
 
 
 def _aborted(_number, _frame):
-    worker.aborted = True
+    """Somebody's SIGABRT ends the worker, as in Gunicorn; a timeout comes another way."""
+    worker.alive = False
     active.call("worker_abort", worker)
+    # What runs here now is ended by the exception, the rest comes to its end.
+    os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(1)
 
 
 def _checked(name, hook):

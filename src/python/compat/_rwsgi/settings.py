@@ -45,7 +45,7 @@ DEFAULTS = {
     "initgroups": False,
     "tmp_upload_dir": None,
     "secure_scheme_headers": {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
-    "forwarded_allow_ips": "127.0.0.1,::1",
+    "forwarded_allow_ips": ["127.0.0.1", "::1"],
     "accesslog": None,
     "disable_redirect_access_to_syslog": False,
     "access_log_format": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
@@ -86,9 +86,9 @@ DEFAULTS = {
     "on_exit": None,
     "ssl_context": None,
     "proxy_protocol": "off",
-    "proxy_allow_ips": "127.0.0.1,::1",
+    "proxy_allow_ips": ["127.0.0.1", "::1"],
     "protocol": "http",
-    "uwsgi_allow_ips": "127.0.0.1,::1",
+    "uwsgi_allow_ips": ["127.0.0.1", "::1"],
     "keyfile": None,
     "certfile": None,
     "ssl_version": None,
@@ -97,7 +97,7 @@ DEFAULTS = {
     "suppress_ragged_eofs": True,
     "do_handshake_on_connect": False,
     "ciphers": None,
-    "http_protocols": "h1",
+    "http_protocols": ["h1"],
     "http2_cleartext": "off",
     "http2_max_concurrent_streams": 100,
     "http2_initial_window_size": 65535,
@@ -246,6 +246,20 @@ class Config:
         return {name: value for name, _, value in pairs}
 
     @property
+    def reuse_port(self):
+        return self.settings["reuse_port"].get()
+
+    @property
+    def paste_global_conf(self):
+        return dict(entry.partition("=")[::2] for entry in self.settings["raw_paste_global_conf"].get())
+
+    def forwarded_allow_networks(self):
+        return _networks(self.forwarded_allow_ips)
+
+    def proxy_allow_networks(self):
+        return _networks(self.proxy_allow_ips)
+
+    @property
     def is_ssl(self):
         return bool(self.certfile or self.keyfile)
 
@@ -293,12 +307,24 @@ def of_server(rows, variables=None):
             value = value or os.getcwd()
         elif name == "logconfig_dict":
             value = value or {}
+        elif name in ("forwarded_allow_ips", "proxy_allow_ips"):
+            value = [entry.strip() for entry in value.split(",") if entry.strip()] if isinstance(value, str) else value
+        elif name == "pythonpath":
+            value = ",".join(value) or None
+        elif name in ("config", "dogstatsd_tags", "statsd_prefix"):
+            value = value or DEFAULTS[name]
         if name in config.settings:
             config.settings[name].set(value)
         else:
             # Settings of the server's own.
             config.settings[name] = Setting(name, value)
     return config
+
+
+def _networks(entries):
+    import ipaddress
+
+    return [ipaddress.ip_network(entry) for entry in entries if entry != "*"]
 
 
 def _id(text, own, database):
