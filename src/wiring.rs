@@ -34,6 +34,9 @@ use lives::{Recruit, life, preload, status_life};
 /// Loggers that write what we write.
 const DEFAULT_LOGGERS: [&str; 3] = ["gunicorn.glogging.Logger", "_rwsgi.logger.Logger", "simple"];
 
+/// What this process is, for applications that ask whether Gunicorn runs them.
+const SOFTWARE: &str = concat!("gunicorn/27.0.1 (rwsgi/", env!("CARGO_PKG_VERSION"), ")");
+
 /// What stays the same over reloads.
 pub struct Started {
     /// How the program was started.
@@ -163,9 +166,10 @@ fn has_default_logger(config: &Config) -> bool {
     }
 }
 
-/// Every setting, as Python gets to see it.
+/// Every setting, as Python gets to see it, and the name Gunicorn falls back to.
 fn values(config: &Config) -> Vec<(&'static str, Raw)> {
-    config.rows().iter().map(|line| (line.setting.name, line.value.raw())).collect()
+    let rows = config.rows().iter().map(|line| (line.setting.name, line.value.raw()));
+    rows.chain([("default_proc_name", Raw::Text(config.app_name()))]).collect()
 }
 
 /// What a process lives in: its directory, its environment, its error log.
@@ -200,6 +204,7 @@ impl Surroundings {
         {
             return Err(format!("cannot change to {}: {error} (chdir)", self.directory.display()));
         }
+        self.runtime.set_env("SERVER_SOFTWARE", Some(SOFTWARE));
         for (name, value) in &self.variables {
             self.runtime.set_env(name, Some(value));
         }

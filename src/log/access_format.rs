@@ -30,7 +30,7 @@ pub struct Needs {
     pub response_fields: Vec<String>,
     /// Environ keys as the format spells them, in the order
     /// [`AccessRecord::environ`](super::AccessRecord::environ) has to follow. Gunicorn ignores
-    /// case here: look for the key as it is, then for the key in upper case.
+    /// case here: look for the key as it is, then in upper case, then in lower case.
     pub environ: Vec<String>,
 }
 

@@ -137,11 +137,13 @@ impl Observer {
     }
 }
 
-/// The environ entries the access log asked for.
+/// The environ entries the access log asked for. A format may spell them in any case; what an
+/// application adds with capitals of its own has to be spelled as it is.
 pub(super) fn logged(py: Python<'_>, spec: &AppSpec, environ: &Owned) -> Vec<Option<String>> {
     let environ = environ.bind(py);
     let text = |name: &String| {
-        let value = environ.get_item(name).ok()?.str().ok()?;
+        let found = environ.get_item(name).or_else(|_| environ.get_item(name.to_ascii_uppercase()));
+        let value = found.or_else(|_| environ.get_item(name.to_ascii_lowercase())).ok()?.str().ok()?;
         errors::utf8(value.as_any()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     spec.log_environ.iter().map(text).collect()
