@@ -21,8 +21,19 @@ const LOOKS: usize = 1000;
 pub trait Elsewhere: Send + Sync {
     /// Takes a line of the error log. False: it did not.
     fn line(&self, level: Level, message: &str) -> bool;
+    /// Is told a figure, as Gunicorn's loggers are.
+    fn figure(&self, figure: Figure, value: u64);
     /// Opens its files anew.
     fn reopen(&self);
+}
+
+/// What others than the error log want to know.
+#[derive(Debug, Clone, Copy)]
+pub enum Figure {
+    /// How many workers there are.
+    Workers,
+    /// How many connections wait to be accepted.
+    Backlog,
 }
 
 static DIVERTED: AtomicBool = AtomicBool::new(false);
@@ -64,6 +75,13 @@ pub(super) fn take(level: Level, message: &[u8]) -> bool {
     let taken = other.line(level, &String::from_utf8_lossy(message));
     INSIDE.set(false);
     taken
+}
+
+/// Tells a figure to whoever writes lines in our place.
+pub fn tell(figure: Figure, value: u64) {
+    if let Some(other) = other() {
+        other.figure(figure, value);
+    }
 }
 
 /// Has its files opened anew.

@@ -15,7 +15,7 @@ use super::object::Kept;
 use super::support::Support;
 use super::{compat, conf_py, errors};
 use crate::door::LoggerSpec;
-use crate::log::{self, Elsewhere, Level};
+use crate::log::{self, Elsewhere, Figure, Level};
 
 const MODULE: &str = "_rwsgi.logger";
 
@@ -88,6 +88,21 @@ impl Elsewhere for PyLogger {
             }
             written.is_ok()
         })
+    }
+
+    fn figure(&self, figure: Figure, value: u64) {
+        let (name, kind, text) = match figure {
+            Figure::Workers => ("gunicorn.workers", "gauge", "workers"),
+            Figure::Backlog => ("gunicorn.backlog", "histogram", "connections wait"),
+        };
+        Python::attach(|py| {
+            let module = compat::module(py, MODULE);
+            if let Err(error) =
+                module.and_then(|module| module.call_method1("figure", (name, kind, value, text)))
+            {
+                tracing::error!("Exception in the logger\n{}", errors::traceback(py, &self.support, &error));
+            }
+        });
     }
 
     fn reopen(&self) {

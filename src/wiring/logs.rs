@@ -9,7 +9,7 @@ use super::{has_default_logger, name};
 use crate::config::Config;
 use crate::config::log_address::SocketAddress;
 use crate::config::types::{LogLevel, LogTarget};
-use crate::log::{self, Owner};
+use crate::log::{self, Figure, Owner};
 use crate::master::settings::Count;
 use crate::metrics::statsd::{LogLine, Statsd, StatsdSettings};
 use crate::system::messenger::Destination;
@@ -120,10 +120,14 @@ fn destination(address: &SocketAddress) -> Destination {
 
 /// How the master counts workers, and the connections that wait.
 pub(super) fn counts(config: &Config) -> (Option<Count>, Option<Count>) {
+    let backlog = |count| config.enable_backlog_metric.then_some(Count(count));
+    if !has_default_logger(config) {
+        let workers: Rc<dyn Fn(u64)> = Rc::new(|count| log::tell(Figure::Workers, count));
+        return (Some(Count(workers)), backlog(Rc::new(|waiting| log::tell(Figure::Backlog, waiting))));
+    }
     let Some(settings) = statsd(config) else { return (None, None) };
     let statsd = Rc::new(Statsd::open(&settings));
     let workers = Rc::clone(&statsd);
     let workers = Count(Rc::new(move |count| workers.workers(count as usize)));
-    let backlog = Count(Rc::new(move |waiting| statsd.backlog(waiting)));
-    (Some(workers), config.enable_backlog_metric.then_some(backlog))
+    (Some(workers), backlog(Rc::new(move |waiting| statsd.backlog(waiting))))
 }

@@ -365,7 +365,16 @@ def access_logger():
 
 def write(level, text):
     """A line of the server's error log."""
-    getattr(active, level)(text)
+    if level == "error" and "\nTraceback (most recent call last):\n" in text:
+        # The traceback is in the text already.
+        active.exception(text, exc_info=False)
+    else:
+        getattr(active, level)(text)
+
+
+def figure(name, kind, value, text):
+    """How many workers there are, and the like, for loggers that count."""
+    active.debug(f"{value} {text}", extra={"metric": name, "value": value, "mtype": kind})
 
 
 def reopen():

@@ -309,6 +309,8 @@ def of_server(rows, variables=None):
             value = value or {}
         elif name in ("forwarded_allow_ips", "proxy_allow_ips"):
             value = [entry.strip() for entry in value.split(",") if entry.strip()] if isinstance(value, str) else value
+        elif name == "statsd_host" and value:
+            value = _collector(value)
         elif name == "pythonpath":
             value = ",".join(value) or None
         elif name in ("config", "dogstatsd_tags", "statsd_prefix"):
@@ -319,6 +321,16 @@ def of_server(rows, variables=None):
             # Settings of the server's own.
             config.settings[name] = Setting(name, value)
     return config
+
+
+def _collector(address):
+    """A path, or (host, port)."""
+    if address.startswith("unix:") and not address[5:].isdigit():
+        return address.removeprefix("unix://").removeprefix("unix:")
+    host, colon, port = address.rpartition(":")
+    if not colon or address.endswith("]"):
+        host, port = address, "8125"
+    return host.strip("[]").lower(), int(port)
 
 
 def _networks(entries):

@@ -96,12 +96,9 @@ class Statsd(Logger):
 def _connected(host):
     if not host:
         return None
-    if isinstance(host, str) and host.startswith("unix://"):
-        family, address = socket.AF_UNIX, host.removeprefix("unix://")
+    if isinstance(host, str):
+        family, address = socket.AF_UNIX, host
     else:
-        if isinstance(host, str):
-            name, _, port = host.rpartition(":")
-            host = (name.strip("[]"), int(port))
         family, address = (socket.AF_INET6 if ":" in host[0] else socket.AF_INET), tuple(host)
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
