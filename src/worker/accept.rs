@@ -16,8 +16,8 @@ use std::sync::Arc;
 use super::conn::{Conn, Stage};
 use super::crew::Crew;
 use super::hand::Hand;
-use super::listeners::{Entrance, Listeners, Pause};
 use super::listeners::Server;
+use super::listeners::{Entrance, Listeners, Pause};
 
 /// Connections accepted in a row that had nothing to say yet.
 const BATCH: usize = 16;

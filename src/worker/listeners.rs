@@ -151,10 +151,9 @@ impl Listeners {
 impl Server {
     fn of(address: &Address) -> Server {
         match address {
-            Address::Tcp(at) => Server {
-                name: at.ip().to_canonical().to_string().into(),
-                port: at.port().to_string().into(),
-            },
+            Address::Tcp(at) => {
+                Server { name: at.ip().to_canonical().to_string().into(), port: at.port().to_string().into() }
+            }
             Address::Unix(path) => Server { name: path.to_string_lossy().into(), port: "".into() },
             Address::Abstract(name) => {
                 Server { name: format!("@{}", name.escape_ascii()).into(), port: "".into() }
