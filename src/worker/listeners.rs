@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::Registry;
 
@@ -49,9 +50,11 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Takes the sockets over; [`Listeners::open`] starts waiting on them.
-    pub fn new(listeners: Vec<Listener>) -> Self {
+    /// Takes the sockets over; [`Listeners::open`] starts waiting on them. What is not acknowledged
+    /// for `patience` ends a connection; `None`: when the kernel thinks so.
+    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>) -> Self {
         let entrances = listeners.into_iter().map(|listener| {
+            listener.prepare_accepted(patience);
             let address = Arc::new(listener.address().clone());
             Entrance { acceptor: Arc::new(Acceptor::new(listener)), address }
         });
