@@ -4,19 +4,15 @@ without a FIN. Each costs its own connection for as long as its deadline says; n
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
-import shutil
 import socket
 import struct
-import subprocess
-import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from support.network import Elsewhere, NoNetworks
 from support.server import eventually
 from support.wire import Wire
 
@@ -89,61 +85,17 @@ def test_resets_at_every_stage(serve, threads):
     assert not server.log.find("ERROR|Traceback"), server.log.text
 
 
-class Elsewhere:
-    """Another network, joined to ours by one cable, which can be pulled."""
-
-    def __init__(self):
-        self.name = f"rw{os.getpid() % 100_000}{threading.get_native_id() % 1000}"
-        # Of the block for tests between networks (RFC 2544), a pair for each process.
-        third, fourth = divmod(os.getpid() % 16_000, 64)
-        self.here, self.there = (f"198.18.{third}.{fourth * 4 + host}" for host in (1, 2))
-        self.plug = f"rw{os.getpid() % 1_000_000}"
-
-    def __enter__(self):
-        commands = [f"ip netns add {self.name}", f"ip link add {self.plug}a type veth peer name {self.plug}b netns {self.name}",
-                    f"ip addr add {self.here}/30 dev {self.plug}a", f"ip link set {self.plug}a up",
-                    f"ip -n {self.name} addr add {self.there}/30 dev {self.plug}b", f"ip -n {self.name} link set {self.plug}b up"]
-        for command in commands:
-            done = subprocess.run(command.split(), capture_output=True, text=True)
-            if done.returncode:
-                self.__exit__()
-                pytest.skip(f"no networks can be made here: {done.stderr.strip()}")
-        return self
-
-    def __exit__(self, *_):
-        subprocess.run(["ip", "link", "del", f"{self.plug}a"], capture_output=True)
-        subprocess.run(["ip", "netns", "del", self.name], capture_output=True)
-
-    def pull(self) -> None:
-        subprocess.run(["ip", "-n", self.name, "link", "set", f"{self.plug}b", "down"], check=True)
-
-    def connect(self, address, count: int) -> list[socket.socket]:
-        """Connections made over there: a socket stays in the network it was made in."""
-        made, failed = [], []
-
-        def there():
-            try:
-                with open(f"/run/netns/{self.name}") as namespace:
-                    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0x40000000):
-                        raise OSError(ctypes.get_errno(), "setns")
-                made.extend(socket.create_connection(address, 10) for _ in range(count))
-            except OSError as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=there)
-        thread.start()
-        thread.join()
-        if failed:
-            raise failed[0]
-        return made
-
-
 @pytest.fixture
 def elsewhere():
-    if os.geteuid() != 0 or not (shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")):
-        pytest.skip("a network of one's own needs root and ip (Debian's package iproute2)")
-    with Elsewhere() as network:
+    network = Elsewhere()
+    try:
+        network.__enter__()
+    except NoNetworks as why:
+        pytest.skip(f"no network can be made here: {why}")
+    try:
         yield network
+    finally:
+        network.__exit__()
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
