@@ -45,6 +45,7 @@ mod head {
     pub const THREADS: usize = 9;
     pub const STAGES: usize = 16;
     pub const LATE: usize = 24;
+    pub const CROWDED: usize = 28;
     pub const REFUSED: usize = 32;
     pub const WORDS: usize = REFUSED + super::REFUSALS;
 }
@@ -112,6 +113,20 @@ pub enum Late {
 impl Late {
     /// Their names, in the order of [`Snapshot::late`].
     pub const NAMES: [&str; 4] = ["idle", "head", "body", "write"];
+}
+
+/// What came of having as many connections as are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowded {
+    /// An idle one was closed for a new one.
+    Closed,
+    /// There was no idle one: new ones wait in the kernel, from now until one ends.
+    Waiting,
+}
+
+impl Crowded {
+    /// Their names, in the order of [`Snapshot::crowded`].
+    pub const NAMES: [&str; 2] = ["closed", "waiting"];
 }
 
 /// What a worker is about.
@@ -269,6 +284,7 @@ impl Row {
             waiting: std::array::from_fn(|index| load(head::STAGES + index)),
             accepted: load(head::ACCEPTED),
             late: std::array::from_fn(|index| load(head::LATE + index)),
+            crowded: std::array::from_fn(|index| load(head::CROWDED + index)),
             refused: std::array::from_fn(|index| load(head::REFUSED + index)),
             totals: self.totals(),
             running: (0..self.threads).filter_map(|thread| self.running(thread)).collect(),
@@ -346,6 +362,11 @@ impl Row {
     /// A deadline passed.
     pub fn count_late(&self, late: Late) {
         self.head(head::LATE + late as usize).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There was no room for another connection.
+    pub fn count_crowded(&self, crowded: Crowded) {
+        self.head(head::CROWDED + crowded as usize).fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request was refused for the reason of this number; those beyond [`REFUSALS`] share one.

@@ -47,7 +47,12 @@ pub struct Entrance {
 pub struct Listeners {
     entrances: Vec<Entrance>,
     paused: Option<Pause>,
+    /// When it was last said that there is no room, in milliseconds; 0: never.
+    said_full: u64,
 }
+
+/// A worker that is full stays so for a while, or is again and again: said so often, in milliseconds.
+const SAY_FULL_EVERY: u64 = 10_000;
 
 impl Listeners {
     /// Takes the sockets over; [`Listeners::open`] starts waiting on them. What is not acknowledged
@@ -58,7 +63,7 @@ impl Listeners {
             let address = Arc::new(listener.address().clone());
             Entrance { acceptor: Arc::new(Acceptor::new(listener)), address }
         });
-        Listeners { entrances: entrances.collect(), paused: None }
+        Listeners { entrances: entrances.collect(), paused: None, said_full: 0 }
     }
 
     /// Starts waiting for connections.
@@ -84,6 +89,15 @@ impl Listeners {
             return Ok(());
         }
         self.entrances.iter().try_for_each(|entrance| raw::epoll_del(registry, entrance.acceptor.as_fd()))
+    }
+
+    /// Whether it is time to say that there is no room.
+    pub fn says_full(&mut self, now: u64) -> bool {
+        let due = self.said_full == 0 || now >= self.said_full + SAY_FULL_EVERY;
+        if due {
+            self.said_full = now;
+        }
+        due
     }
 
     /// Waits again, if it was for this reason that it did not.
