@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.server import APPS, clean_environment, eventually, server_command
+from support.status import figure
 from support.wire import Malformed, Wire
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
@@ -216,11 +217,12 @@ def test_a_full_disk_for_bodies(serve, tmp_path):
 @root_only
 def test_a_full_disk_for_logs(serve, tmp_path):
     with small_disk(tmp_path / "disk") as disk:
-        server = serve("starving", "--access-logfile", disk / "access", "--capture-output")
+        server = serve("starving", "--access-logfile", disk / "access", "--capture-output", "--status-bind", "127.0.0.1:0")
         (disk / "filler").write_bytes(b"x" * 1_000_000)
         for _ in range(300):
             assert get(server.address, "/" + "z" * 500).status == 200
         (disk / "filler").unlink()
+        assert figure(server, "rwsgi_log_lines_dropped_total", log="access") > 100
         get(server.address, "/after-the-flood")
         eventually(lambda: b"/after-the-flood" in (disk / "access").read_bytes(), "logging to go on")
         server.stop()

@@ -4,7 +4,7 @@
 
 use super::counters::Totals;
 use super::ledger::{Account, Course};
-use super::scoreboard::{Crowded, Late, Snapshot, State, Waits};
+use super::scoreboard::{Crowded, Late, LogKind, Snapshot, State, Waits};
 use crate::system::clock::Moment;
 
 /// Everything that can be told.
@@ -150,6 +150,11 @@ impl Report {
     /// How often a worker had as many connections as it may, by what came of it.
     pub fn crowded(&self) -> [u64; Crowded::NAMES.len()] {
         std::array::from_fn(|index| self.slots.iter().map(|slot| slot.row.crowded[index]).sum())
+    }
+
+    /// Lines that logs of workers did not take.
+    pub fn lost(&self) -> [u64; LogKind::NAMES.len()] {
+        std::array::from_fn(|index| self.slots.iter().map(|slot| slot.row.lost[index]).sum())
     }
 
     /// Requests refused, by reason.

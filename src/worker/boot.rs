@@ -22,8 +22,8 @@ use super::reloader::{self, Attempt};
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
 use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
-use crate::log::{AccessLog, AccessSettings};
-use crate::metrics::scoreboard::State;
+use crate::log::{AccessLog, AccessSettings, Lost, tell_losses};
+use crate::metrics::scoreboard::{LogKind, State};
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
 use crate::system::orphans::{self, Tie};
@@ -117,6 +117,11 @@ fn boot(
         hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
     }
 
+    let counted = row.clone();
+    tell_losses(move |which, lines| match which {
+        Lost::Access => counted.count_lost(LogKind::Access, lines),
+        Lost::Error => counted.count_lost(LogKind::Error, lines),
+    });
     let context =
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
     let watched = lifeline.duplicate().map_err(os("cannot copy a descriptor"))?;
