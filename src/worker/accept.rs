@@ -16,10 +16,10 @@ use std::sync::Arc;
 use super::conn::{Conn, Stage};
 use super::crew::Crew;
 use super::hand::Hand;
+use super::listeners::Server;
 use super::listeners::{Entrance, Listeners, Pause};
 use crate::metrics::scoreboard::Crowded;
 use crate::system::clock::now_ms;
-use crate::system::listener::Address;
 
 /// Connections accepted in a row that had nothing to say yet.
 const BATCH: usize = 16;
@@ -44,7 +44,7 @@ pub fn sweep(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) {
     for _ in 0..hand.context.settings.connections {
         match entrance.acceptor.accept() {
             Ok((stream, peer)) => {
-                let mut conn = Box::new(enter(hand, &entrance.address, stream, peer));
+                let mut conn = Box::new(enter(hand, &entrance.server, stream, peer));
                 match crew.admit(&mut conn) {
                     Ok(token) => crew.put_back(token, conn, true),
                     Err(error) => tracing::error!("Cannot wait on a connection: {error}"),
@@ -62,7 +62,7 @@ enum Accepted {
 }
 
 fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
-    let Some(Entrance { acceptor, address }) = crew.state().listeners.get(index) else {
+    let Some(Entrance { acceptor, server }) = crew.state().listeners.get(index) else {
         return Accepted::Nothing;
     };
     let accepted = acceptor.accept();
@@ -92,7 +92,7 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
         tracing::error!("Cannot wait on a listener: {error}");
     }
     make_room(crew);
-    let mut conn = Box::new(enter(hand, &address, stream, peer));
+    let mut conn = Box::new(enter(hand, &server, stream, peer));
     let token = match crew.admit(&mut conn) {
         Ok(token) => token,
         Err(error) => {
@@ -108,7 +108,7 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
 
 fn enter(
     hand: &Hand<'_>,
-    local: &Address,
+    server: &Server,
     stream: super::transport::Stream,
     peer: Option<std::net::SocketAddr>,
 ) -> Conn {
@@ -116,7 +116,7 @@ fn enter(
     hand.context.row.count_accepted();
     let stage = if settings.proxy.is_some() { Stage::Announcing } else { Stage::Receiving };
     let trusted = settings.trusted.trusts(peer.map(|peer| peer.ip().to_canonical()));
-    Conn::new(stream, peer, local, stage, trusted)
+    Conn::new(stream, peer, server, stage, trusted)
 }
 
 /// Whether another connection may be accepted: there is room, or can be made.

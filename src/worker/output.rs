@@ -29,8 +29,9 @@ pub const DIRECT: usize = 16 * 1024;
 pub struct Output {
     buffer: Vec<u8>,
     sent: usize,
-    overflow: Option<Region>,
-    file: Option<Region>,
+    /// Boxed, as few connections have one.
+    overflow: Option<Box<Region>>,
+    file: Option<Box<Region>>,
     blocked: bool,
     /// Bytes handed to the kernel since the connection began.
     pub total: u64,
@@ -100,6 +101,33 @@ impl Output {
         }
     }
 
+    /// Whether all that waits is in memory, and nothing hinders its leaving.
+    pub fn is_buffered(&self) -> bool {
+        !self.blocked && self.overflow.is_none() && self.file.is_none()
+    }
+
+    /// Gives what waits in memory to somebody else, who has sent `sent` of `bytes`.
+    pub fn hand_over(&mut self, bytes: &mut Vec<u8>, sent: &mut usize) {
+        if *sent == bytes.len() {
+            bytes.clear();
+            std::mem::swap(bytes, &mut self.buffer);
+            *sent = std::mem::take(&mut self.sent);
+        } else {
+            bytes.extend_from_slice(&self.buffer[self.sent..]);
+            self.buffer.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// The opposite: what was not sent of `bytes` goes in front of what waits here.
+    pub fn take_back(&mut self, bytes: &mut Vec<u8>, sent: usize, blocked: bool) {
+        bytes.extend_from_slice(&self.buffer[self.sent..]);
+        std::mem::swap(bytes, &mut self.buffer);
+        self.sent = sent;
+        self.blocked |= blocked;
+        self.advance(0);
+    }
+
     /// Appends bytes. Beyond `most` they go to the overflow file.
     pub fn push(&mut self, bytes: &[u8], most: usize, spool: &Spool) -> io::Result<()> {
         if self.overflow.is_none() && self.pending() + bytes.len() <= most {
@@ -108,7 +136,7 @@ impl Output {
         }
         let overflow = match &mut self.overflow {
             Some(overflow) => overflow,
-            none => none.insert(Region { file: spool.create()?, next: 0, end: 0 }),
+            none => none.insert(Box::new(Region { file: spool.create()?, next: 0, end: 0 })),
         };
         // The file's own position is at its end: sendfile reads with an offset of its own.
         overflow.file.write_all(bytes)?;
@@ -118,7 +146,8 @@ impl Output {
 
     /// Puts a file region behind everything else.
     pub fn put_file(&mut self, file: OwnedFd, offset: u64, len: u64) {
-        self.file = Some(Region { file: File::from(file), next: offset, end: offset.saturating_add(len) });
+        let end = offset.saturating_add(len);
+        self.file = Some(Box::new(Region { file: File::from(file), next: offset, end }));
     }
 
     /// Bytes of the file region that are not sent.
