@@ -28,6 +28,7 @@ impl Hand<'_> {
         conn.started = now_ns();
         self.stamp.now_ms = conn.started / 1_000_000;
         if let Err(refusal) = trust::decide(&self.context.settings, conn, bytes) {
+            self.mark(conn, bytes);
             return refuse::peer(self, conn, &refusal);
         }
         self.mark(conn, bytes);
