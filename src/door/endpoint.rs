@@ -3,6 +3,7 @@
 //! Must not know: how it was found out, who was believed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The two ends of an exchange as CGI variables see them (RFC 3875 section 4.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,19 +11,19 @@ pub struct Endpoint {
     /// `wsgi.url_scheme` is https.
     pub https: bool,
     /// REMOTE_ADDR; empty for a unix socket.
-    pub remote_addr: String,
+    pub remote_addr: Box<str>,
     /// REMOTE_PORT; `None` for a unix socket.
     pub remote_port: Option<u16>,
-    /// SERVER_NAME.
-    pub server_name: String,
+    /// SERVER_NAME; as a rule the listener's, shared by all its connections.
+    pub server_name: Arc<str>,
     /// SERVER_PORT.
-    pub server_port: String,
+    pub server_port: Arc<str>,
     /// The mount prefix, without a trailing slash; cut off PATH_INFO.
-    pub script_name: Vec<u8>,
+    pub script_name: Box<[u8]>,
     /// A prefix the proxy has cut off the path already. SCRIPT_NAME is this and `script_name`.
-    pub outer: Vec<u8>,
+    pub outer: Box<[u8]>,
     /// What a trusted proxy says its client's Host was; in place of HTTP_HOST.
-    pub host: Option<Vec<u8>>,
+    pub host: Option<Box<[u8]>>,
     /// What a PROXY header said.
     pub proxied: Option<Box<Proxied>>,
 }

@@ -78,7 +78,8 @@ enum State {
     Idle,
     Head,
     Length(u64),
-    Chunked(ChunkedDecoder),
+    /// Boxed: most connections never need it.
+    Chunked(Box<ChunkedDecoder>),
     Complete,
     Closed(Option<Refusal>),
 }
@@ -135,7 +136,7 @@ impl Connection {
                 self.state = match self.head.body {
                     BodyLength::None | BodyLength::Length(0) => State::Complete,
                     BodyLength::Length(length) => State::Length(length),
-                    BodyLength::Chunked => State::Chunked(ChunkedDecoder::new()),
+                    BodyLength::Chunked => State::Chunked(Box::default()),
                 };
                 Received::Head { consumed: self.head.len }
             }

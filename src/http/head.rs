@@ -13,6 +13,9 @@
 pub use super::fields::{Field, Known, Span};
 
 mod parse;
+mod remembered;
+
+use remembered::Remembered;
 
 /// The protocol version a request is served as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,20 +86,13 @@ enum Last {
     Dropped(u32),
 }
 
-/// The field lines of the last complete head. A client says much the same in every request of
-/// its connection: where the bytes are equal, the fields need not be read again.
+/// What the policy let through only in another form.
 #[derive(Debug, Default)]
-struct Remembered {
-    /// The lines; empty: nothing is remembered.
-    block: Vec<u8>,
-    /// Where they stood.
-    start: u32,
-    /// What was read from them.
-    fields: Vec<Field>,
-    seen: u32,
-    repeated: u32,
-    /// Whether the peer was trusted then.
-    trusted: bool,
+struct Rewriting {
+    /// Offsets of the CRLFs that folding turns into spaces.
+    folds: Vec<u32>,
+    /// The head as it is read.
+    copy: Option<Vec<u8>>,
 }
 
 /// A request head. Reused from request to request.
@@ -153,10 +149,10 @@ pub struct Head {
     /// Kinds seen once, and more than once.
     seen: u32,
     repeated: u32,
-    /// Offsets of the CRLFs that folding turns into spaces.
-    folds: Vec<u32>,
-    rewritten: Option<Vec<u8>>,
-    remembered: Remembered,
+    rewriting: Option<Box<Rewriting>>,
+    /// A head was complete before: the connection is reused.
+    reused: bool,
+    remembered: Option<Box<Remembered>>,
 }
 
 impl Head {
@@ -180,27 +176,30 @@ impl Head {
 
     /// Forgets the last request, keeps the memory for the next.
     pub fn clear(&mut self) {
-        let mut remembered = std::mem::take(&mut self.remembered);
-        let mut fields = std::mem::take(&mut self.fields);
-        if self.stage == Stage::Done && !remembered.block.is_empty() {
-            remembered.start = self.header_block.start;
-            std::mem::swap(&mut remembered.fields, &mut fields);
-        }
-        let mut folds = std::mem::take(&mut self.folds);
+        let mut remembered = self.remembered.take();
+        let mut fields = match &mut remembered {
+            Some(known) if self.stage == Stage::Done => {
+                known.keep(std::mem::take(&mut self.fields), self.header_block.start)
+            }
+            Some(_) => std::mem::take(&mut self.fields),
+            // Many connections bring one request and are idle then: those hold nothing.
+            None => Vec::new(),
+        };
         fields.clear();
-        folds.clear();
-        *self = Head { fields, folds, remembered, ..Head::default() };
+        let reused = self.reused || self.stage == Stage::Done;
+        *self = Head { fields, remembered, reused, ..Head::default() };
     }
 
     /// Forgets the last request and gives its memory back.
     pub fn release(&mut self) {
-        *self = Head::default();
+        let reused = self.reused || self.stage == Stage::Done;
+        *self = Head { reused, ..Head::default() };
     }
 
     /// The bytes the spans index: `input` itself, or a rewritten copy where the policy let a
     /// folded line or a lower-case method through.
     pub fn source<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
-        self.rewritten.as_deref().unwrap_or(input)
+        self.rewriting.as_ref().and_then(|made| made.copy.as_deref()).unwrap_or(input)
     }
 
     /// The path: `/` for an absolute-form without one, `*` for the asterisk-form, empty for CONNECT.

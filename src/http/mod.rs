@@ -42,6 +42,7 @@ pub mod framing;
 pub mod head;
 pub mod host;
 pub mod limits;
+mod previous;
 pub mod proxy_protocol;
 pub mod queue_start;
 pub mod request_line;

@@ -9,6 +9,7 @@
 //!    so that no application can split a response.
 //! 2. No hop-by-hop field is stored: they are the server's (PEP 3333). The wish to close is kept.
 //! 3. At most one Content-Length, Date and Server.
+//! 4. What is taken over from the response before is what would be made of it again.
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ pub use super::encode::*;
 use super::error::escape;
 use super::fields::{elements, is_token, is_value, trim};
 use super::framing::decimal;
+use super::previous::Previous;
 pub use super::status::reason;
 
 /// Bytes of a response head's buffer kept for the next one.
@@ -72,13 +74,24 @@ impl std::error::Error for HeadError {}
 pub struct ResponseHead {
     status: u16,
     status_text: Vec<u8>,
-    /// `Name: value` CRLF, again and again.
+    /// The status that `status_text` was made of, with its code, for as long as it is given again.
+    given: (Vec<u8>, u16),
+    /// `Name: value` CRLF, again and again; behind `len` that of the response before.
     encoded: Vec<u8>,
+    len: usize,
+    previous: Previous<Made>,
     content_length: Option<u64>,
     has_date: bool,
     has_server: bool,
     wants_close: bool,
     upgrade: Option<Box<[u8]>>,
+}
+
+/// What was made of a field: what it is, and how long the encoded fields are with it.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    special: Special,
+    len: usize,
 }
 
 impl ResponseHead {
@@ -91,6 +104,11 @@ impl ResponseHead {
     /// the new headers replace the old ones. A missing reason is filled in where it is known.
     pub fn start(&mut self, status: &[u8]) -> Result<(), HeadError> {
         self.clear();
+        if self.given.1 != 0 && self.given.0 == status {
+            self.status = self.given.1;
+            return Ok(());
+        }
+        self.given.1 = 0;
         let invalid = || HeadError::Status(escape(status).into_boxed_str());
         let (digits, phrase) = status.split_at_checked(3).ok_or_else(invalid)?;
         let well_formed = matches!(phrase, [] | [b' ', ..]) && is_value(phrase);
@@ -102,17 +120,24 @@ impl ResponseHead {
             _ => return Err(invalid()),
         }
         self.set_status(code, trim(phrase));
+        self.given.0.clear();
+        if status.len() <= KEPT {
+            self.given.0.extend_from_slice(status);
+            self.given.1 = code;
+        }
         Ok(())
     }
 
     /// As [`ResponseHead::start`], for the interim response 103 (RFC 8297).
     pub fn start_interim(&mut self) {
         self.clear();
+        self.given.1 = 0;
         self.set_status(103, b"");
     }
 
     fn set_status(&mut self, code: u16, phrase: &[u8]) {
         self.status = code;
+        self.status_text.clear();
         push_decimal(&mut self.status_text, u64::from(code));
         // The space stays even without a phrase (RFC 9112 section 4).
         self.status_text.push(b' ');
@@ -123,35 +148,52 @@ impl ResponseHead {
     /// Adds a field; whitespace around the value is left out, and so are the fields that are the
     /// server's to set.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        let value = trim(value);
+        if let Some(made) = self.previous.repeats(name, value) {
+            self.note(made.special, trim(value))?;
+            self.len = made.len;
+            return Ok(());
+        }
+        // Also if the field is refused: what stands behind `len` is said by no entry any more.
+        self.previous.cut();
+        self.encoded.truncate(self.len);
+        let special = self.new_field(name, trim(value))?;
+        self.len = self.encoded.len();
+        self.previous.note(name, value, Made { special, len: self.len });
+        Ok(())
+    }
+
+    fn new_field(&mut self, name: &[u8], value: &[u8]) -> Result<Special, HeadError> {
         if !is_token(name) {
             return Err(HeadError::Name(escape(name).into_boxed_str()));
         }
         if !is_value(value) {
             return Err(HeadError::Value(escape(name).into_boxed_str()));
         }
-        match Special::of(name) {
-            Special::None => {}
-            Special::ContentLength => return self.set_content_length(value),
+        let special = Special::of(name);
+        if self.note(special, value)? {
+            self.encoded.extend_from_slice(name);
+            self.encoded.extend_from_slice(b": ");
+            self.encoded.extend_from_slice(value);
+            self.encoded.extend_from_slice(b"\r\n");
+        }
+        Ok(special)
+    }
+
+    /// Takes notice of a field. Whether it is sent as it is.
+    fn note(&mut self, special: Special, value: &[u8]) -> Result<bool, HeadError> {
+        match special {
+            Special::None => return Ok(true),
+            Special::ContentLength => self.set_content_length(value)?,
             Special::Connection => {
                 self.wants_close |= elements(value).any(|option| option.eq_ignore_ascii_case(b"close"));
-                return Ok(());
             }
-            Special::Upgrade => {
-                self.upgrade = Some(value.into());
-                return Ok(());
-            }
-            Special::HopByHop => return Ok(()),
+            Special::Upgrade => self.upgrade = Some(value.into()),
+            Special::HopByHop => {}
             // Singletons (RFC 9110 section 5.3): the first stays.
-            Special::Date if std::mem::replace(&mut self.has_date, true) => return Ok(()),
-            Special::Server if std::mem::replace(&mut self.has_server, true) => return Ok(()),
-            Special::Date | Special::Server => {}
+            Special::Date => return Ok(!std::mem::replace(&mut self.has_date, true)),
+            Special::Server => return Ok(!std::mem::replace(&mut self.has_server, true)),
         }
-        self.encoded.extend_from_slice(name);
-        self.encoded.extend_from_slice(b": ");
-        self.encoded.extend_from_slice(value);
-        self.encoded.extend_from_slice(b"\r\n");
-        Ok(())
+        Ok(false)
     }
 
     fn set_content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
@@ -166,9 +208,11 @@ impl ResponseHead {
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.status = 0;
-        self.status_text.clear();
-        self.encoded.clear();
-        self.encoded.shrink_to(KEPT);
+        self.len = 0;
+        self.previous.rewind();
+        if self.encoded.capacity() > KEPT {
+            (self.encoded, self.previous) = (Vec::new(), Previous::default());
+        }
         self.content_length = None;
         self.has_date = false;
         self.has_server = false;
@@ -183,7 +227,7 @@ impl ResponseHead {
 
     /// Status and reason, as in `200 OK`.
     pub fn status_text(&self) -> &[u8] {
-        &self.status_text
+        if self.status == 0 { b"" } else { &self.status_text }
     }
 
     /// The application's Content-Length.
@@ -204,7 +248,7 @@ impl ResponseHead {
     /// The fields that are sent as the application gave them, in order, for logs. Without
     /// Content-Length: see [`ResponseHead::content_length`].
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = self.encoded.as_slice();
+        let mut rest = self.encoded();
         std::iter::from_fn(move || {
             let colon = memchr::memchr(b':', rest)?;
             let end = memchr::memchr(b'\r', rest)?;
@@ -225,7 +269,7 @@ impl ResponseHead {
 
     /// The fields as they go on the wire.
     pub(super) fn encoded(&self) -> &[u8] {
-        &self.encoded
+        self.encoded.get(..self.len).unwrap_or_default()
     }
 
     pub(super) fn has_date(&self) -> bool {
@@ -372,6 +416,44 @@ mod tests {
         assert_eq!(length(&["4", "5"]), Err(HeadError::ContentLengthRepeated));
         for value in ["", "abc", "-4", "+4", "4,4", "4 4", "0x4", "999999999999999999999999999999"] {
             assert!(matches!(length(&[value]), Err(HeadError::ContentLength(_))), "{value}");
+        }
+    }
+
+    /// A head that is used again and a new one come to the same.
+    #[test]
+    fn what_was_said_before_leaves_no_trace() {
+        let fields = [
+            ("Content-Type", " text/plain "),
+            ("Content-Length", "4"),
+            ("Content-Length", "5"),
+            ("Date", "a"),
+            ("date", "b"),
+            ("Connection", "close"),
+            ("Server", "c"),
+            ("X A", "no name"),
+            ("X-A", "no\nvalue"),
+            ("Set-Cookie", "a=1"),
+        ];
+        let statuses = ["200 OK", "200", "404 Not Found", "200 OK", "20", "204 "];
+        let mut used = ResponseHead::new();
+        let mut random = 1u32;
+        for round in 0..2_000 {
+            let mut fresh = ResponseHead::new();
+            let status = statuses[round / 7 % statuses.len()].as_bytes();
+            assert_eq!(used.start(status), fresh.start(status));
+            for _ in 0..round % 5 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // The same ones in the same order again and again, and others in between.
+                let index = if random >> 30 == 0 { (random >> 8) as usize } else { round % 5 };
+                let (name, value) = fields[index % fields.len()];
+                let (name, value) = (name.as_bytes(), value.as_bytes());
+                assert_eq!(used.field(name, value), fresh.field(name, value));
+            }
+            assert_eq!(used.encoded(), fresh.encoded());
+            assert_eq!((used.status(), used.content_length()), (fresh.status(), fresh.content_length()));
+            assert_eq!((used.has_date, used.has_server), (fresh.has_date, fresh.has_server));
+            assert_eq!(used.wants_close(), fresh.wants_close());
+            assert_eq!(used.status_text(), fresh.status_text());
         }
     }
 

@@ -326,8 +326,8 @@ fn a_head_is_reused_without_a_trace() {
     assert!(!head.same_fields);
     let mut fresh = Head::new();
     fresh.parse(&second, &Limits::default(), &Policy::default(), false).unwrap();
-    head.remembered = Remembered::default();
-    fresh.remembered = Remembered::default();
+    (head.remembered, head.reused) = (None, false);
+    fresh.remembered = None;
     assert_eq!(format!("{head:?}"), format!("{fresh:?}"));
 }
 

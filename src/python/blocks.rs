@@ -200,9 +200,9 @@ mod tests {
         assert!(interchangeable(&one, &moved));
         assert!(!interchangeable(&one, &Endpoint { https: true, ..one.clone() }));
         assert!(!interchangeable(&one, &Endpoint { remote_port: None, ..one.clone() }));
-        assert!(!interchangeable(&one, &Endpoint { script_name: b"/a".to_vec(), ..one.clone() }));
-        assert!(!interchangeable(&one, &Endpoint { outer: b"/a".to_vec(), ..one.clone() }));
-        assert!(!interchangeable(&one, &Endpoint { host: Some(b"a".to_vec()), ..one.clone() }));
+        assert!(!interchangeable(&one, &Endpoint { script_name: b"/a".as_slice().into(), ..one.clone() }));
+        assert!(!interchangeable(&one, &Endpoint { outer: b"/a".as_slice().into(), ..one.clone() }));
+        assert!(!interchangeable(&one, &Endpoint { host: Some(b"a".as_slice().into()), ..one.clone() }));
         let local = Proxied { protocol: "LOCAL", destination: None };
         let client = Proxied { protocol: "TCP4", destination: Some(([127, 0, 0, 1], 80).into()) };
         let [local, client] =

@@ -26,8 +26,8 @@ pub fn environ(py: Python<'_>, request: &[u8], iterations: u64, known: bool) -> 
     let endpoint = Endpoint {
         remote_addr: "192.0.2.1".to_owned(),
         remote_port: Some(50_000),
-        server_name: "127.0.0.1".to_owned(),
-        server_port: "8000".to_owned(),
+        server_name: "127.0.0.1".into(),
+        server_port: "8000".into(),
         ..Endpoint::default()
     };
     let (mut environs, mut memo, mut bytes) = (Environs::new(), 0, request.to_vec());

@@ -68,8 +68,8 @@ impl Observer {
         let scheme = if exchange.endpoint.https { "https" } else { "http" };
         let peer = &exchange.endpoint;
         let remote = match peer.remote_port {
-            Some(port) => (&peer.remote_addr, port).into_pyobject(py)?.into_any(),
-            None => peer.remote_addr.as_str().into_pyobject(py)?.into_any(),
+            Some(port) => (&*peer.remote_addr, port).into_pyobject(py)?.into_any(),
+            None => (*peer.remote_addr).into_pyobject(py)?.into_any(),
         };
         let facts = (
             text(head.method.of(bytes))?,

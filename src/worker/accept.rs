@@ -16,8 +16,8 @@ use std::sync::Arc;
 use super::conn::{Conn, Stage};
 use super::crew::Crew;
 use super::hand::Hand;
+use super::listeners::Server;
 use super::listeners::{Entrance, Listeners, Pause};
-use crate::system::listener::Address;
 
 /// Connections accepted in a row that had nothing to say yet.
 const BATCH: usize = 16;
@@ -42,7 +42,7 @@ pub fn sweep(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) {
     for _ in 0..hand.context.settings.connections {
         match entrance.acceptor.accept() {
             Ok((stream, peer)) => {
-                let mut conn = Box::new(enter(hand, &entrance.address, stream, peer));
+                let mut conn = Box::new(enter(hand, &entrance.server, stream, peer));
                 match crew.admit(&mut conn) {
                     Ok(token) => crew.put_back(token, conn, true),
                     Err(error) => tracing::error!("Cannot wait on a connection: {error}"),
@@ -60,7 +60,7 @@ enum Accepted {
 }
 
 fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
-    let Some(Entrance { acceptor, address }) = crew.state().listeners.get(index) else {
+    let Some(Entrance { acceptor, server }) = crew.state().listeners.get(index) else {
         return Accepted::Nothing;
     };
     let accepted = acceptor.accept();
@@ -90,7 +90,7 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
         tracing::error!("Cannot wait on a listener: {error}");
     }
     make_room(crew);
-    let mut conn = Box::new(enter(hand, &address, stream, peer));
+    let mut conn = Box::new(enter(hand, &server, stream, peer));
     let token = match crew.admit(&mut conn) {
         Ok(token) => token,
         Err(error) => {
@@ -106,7 +106,7 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
 
 fn enter(
     hand: &Hand<'_>,
-    local: &Address,
+    server: &Server,
     stream: super::transport::Stream,
     peer: Option<std::net::SocketAddr>,
 ) -> Conn {
@@ -114,7 +114,7 @@ fn enter(
     hand.context.row.count_accepted();
     let stage = if settings.proxy.is_some() { Stage::Announcing } else { Stage::Receiving };
     let trusted = settings.trusted.trusts(peer.map(|peer| peer.ip().to_canonical()));
-    Conn::new(stream, peer, local, stage, trusted)
+    Conn::new(stream, peer, server, stage, trusted)
 }
 
 /// Whether another connection may be accepted: there is room, or can be made.

@@ -7,15 +7,16 @@
 //! 2. An idle one holds no buffers.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::body::BodyStore;
+use super::listeners::Server;
 use super::marks::Marks;
 use super::output::Output;
 use super::reply::Reply;
 use super::transport::Stream;
 use crate::door::{self, Endpoint};
 use crate::http::connection::Connection;
-use crate::system::listener::Address;
 
 /// Where a connection stands.
 pub enum Stage {
@@ -137,11 +138,11 @@ impl Conn {
     pub fn new(
         stream: Stream,
         peer: Option<SocketAddr>,
-        local: &Address,
+        server: &Server,
         stage: Stage,
         trusted: bool,
     ) -> Self {
-        let endpoint = endpoint(peer, local);
+        let endpoint = endpoint(peer, server);
         Conn {
             stream,
             http: Connection::new(),
@@ -186,27 +187,33 @@ impl Conn {
 
     /// Who the peer is, for the log.
     pub fn peer_name(&self) -> &str {
-        match self.endpoint.remote_addr.as_str() {
+        match &*self.endpoint.remote_addr {
             "" => "unix",
             addr => addr,
         }
     }
 }
 
-/// The CGI variables of the two ends. On a unix socket SERVER_NAME and SERVER_PORT have to come
-/// from Host; until a request is there they say the socket.
-fn endpoint(peer: Option<SocketAddr>, local: &Address) -> Endpoint {
-    let (server_name, server_port) = match local {
-        Address::Tcp(address) => (address.ip().to_canonical().to_string(), address.port().to_string()),
-        Address::Unix(path) => (path.to_string_lossy().into_owned(), String::new()),
-        Address::Abstract(name) => (format!("@{}", name.escape_ascii()), String::new()),
-    };
+/// The CGI variables of the two ends.
+fn endpoint(peer: Option<SocketAddr>, server: &Server) -> Endpoint {
     Endpoint {
         https: false,
-        remote_addr: peer.map_or_else(String::new, |peer| peer.ip().to_canonical().to_string()),
+        remote_addr: peer.map_or_else(Box::default, |peer| peer.ip().to_canonical().to_string().into()),
         remote_port: peer.map(|peer| peer.port()),
-        server_name,
-        server_port,
+        server_name: Arc::clone(&server.name),
+        server_port: Arc::clone(&server.port),
         ..Endpoint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With its slot, its timer, its address and what the allocator adds, an idle connection is to
+    /// stay below 1 KiB.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Conn>() <= 784, "{}", size_of::<Conn>());
     }
 }

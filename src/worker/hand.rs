@@ -341,7 +341,7 @@ impl<'a> Hand<'a> {
             Source::Absent => None,
             Source::Peer(protocol) => Some(Proxied { protocol, destination: None }),
             Source::Client { source, destination } => {
-                conn.endpoint.remote_addr = source.ip().to_canonical().to_string();
+                conn.endpoint.remote_addr = source.ip().to_canonical().to_string().into();
                 conn.endpoint.remote_port = Some(source.port());
                 let protocol = if source.is_ipv4() { "TCP4" } else { "TCP6" };
                 Some(Proxied { protocol, destination: Some(destination) })

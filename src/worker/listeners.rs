@@ -37,8 +37,18 @@ pub enum Pause {
 pub struct Entrance {
     /// The socket.
     pub acceptor: Arc<Acceptor>,
-    /// Where it listens.
-    pub address: Arc<Address>,
+    /// What it is called.
+    pub server: Server,
+}
+
+/// What a listener is called in environ.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// SERVER_NAME. On a unix socket it has to come from Host; until a request is there it says
+    /// the socket.
+    pub name: Arc<str>,
+    /// SERVER_PORT; empty for a unix socket.
+    pub port: Arc<str>,
 }
 
 /// All of a worker's.
@@ -52,8 +62,8 @@ impl Listeners {
     /// Takes the sockets over; [`Listeners::open`] starts waiting on them.
     pub fn new(listeners: Vec<Listener>) -> Self {
         let entrances = listeners.into_iter().map(|listener| {
-            let address = Arc::new(listener.address().clone());
-            Entrance { acceptor: Arc::new(Acceptor::new(listener)), address }
+            let server = Server::of(listener.address());
+            Entrance { acceptor: Arc::new(Acceptor::new(listener)), server }
         });
         Listeners { entrances: entrances.collect(), paused: None }
     }
@@ -135,5 +145,19 @@ impl Listeners {
     /// A pause for want of descriptors or memory.
     pub fn starved() -> Pause {
         Pause::Starved { until: now_ms() + 1000 }
+    }
+}
+
+impl Server {
+    fn of(address: &Address) -> Server {
+        match address {
+            Address::Tcp(at) => {
+                Server { name: at.ip().to_canonical().to_string().into(), port: at.port().to_string().into() }
+            }
+            Address::Unix(path) => Server { name: path.to_string_lossy().into(), port: "".into() },
+            Address::Abstract(name) => {
+                Server { name: format!("@{}", name.escape_ascii()).into(), port: "".into() }
+            }
+        }
     }
 }

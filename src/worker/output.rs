@@ -29,8 +29,9 @@ pub const DIRECT: usize = 16 * 1024;
 pub struct Output {
     buffer: Vec<u8>,
     sent: usize,
-    overflow: Option<Region>,
-    file: Option<Region>,
+    /// Boxed, as few connections have one.
+    overflow: Option<Box<Region>>,
+    file: Option<Box<Region>>,
     blocked: bool,
     /// Bytes handed to the kernel since the connection began.
     pub total: u64,
@@ -108,7 +109,7 @@ impl Output {
         }
         let overflow = match &mut self.overflow {
             Some(overflow) => overflow,
-            none => none.insert(Region { file: spool.create()?, next: 0, end: 0 }),
+            none => none.insert(Box::new(Region { file: spool.create()?, next: 0, end: 0 })),
         };
         // The file's own position is at its end: sendfile reads with an offset of its own.
         overflow.file.write_all(bytes)?;
@@ -118,7 +119,8 @@ impl Output {
 
     /// Puts a file region behind everything else.
     pub fn put_file(&mut self, file: OwnedFd, offset: u64, len: u64) {
-        self.file = Some(Region { file: File::from(file), next: offset, end: offset.saturating_add(len) });
+        let end = offset.saturating_add(len);
+        self.file = Some(Box::new(Region { file: File::from(file), next: offset, end }));
     }
 
     /// Bytes of the file region that are not sent.

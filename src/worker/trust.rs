@@ -37,8 +37,8 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
             script_name = said;
         }
     }
-    if conn.endpoint.script_name != script_name {
-        conn.endpoint.script_name = script_name.to_vec();
+    if *conn.endpoint.script_name != *script_name {
+        conn.endpoint.script_name = script_name.into();
     }
     if !script_name.is_empty() {
         let mut decoded = Vec::new();
@@ -51,8 +51,8 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
     if conn.peer.is_none() {
         let host = head.of_kind(source, Known::Host).next().unwrap_or_default();
         if let Some((name, port)) = destination(host, conn.endpoint.https) {
-            conn.endpoint.server_name = name;
-            conn.endpoint.server_port = port;
+            conn.endpoint.server_name = name.into();
+            conn.endpoint.server_port = port.into();
         }
     }
     if conn.trusted && settings.forwarding.is_any() {
@@ -86,7 +86,7 @@ fn believe(
         Said::Forwarded => hop.client,
     };
     if let Some(client) = client {
-        endpoint.remote_addr = client.to_string();
+        endpoint.remote_addr = client.to_string().into();
         endpoint.remote_port = None;
     }
     let said = match forwarding.host {
@@ -99,7 +99,7 @@ fn believe(
     if forwarding.prefix
         && let Some(prefix) = forwarded::prefix(head, bytes)?
     {
-        endpoint.outer = prefix.to_vec();
+        endpoint.outer = prefix.into();
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ fn scheme(settings: &WorkerSettings, head: &Head, bytes: &[u8], proto: &[u8]) ->
 fn name(endpoint: &mut Endpoint, said: Option<&[u8]>, port: Option<u16>) -> Result<(), Refusal> {
     let Some(said) = said else {
         if let Some(port) = port {
-            endpoint.server_port = port.to_string();
+            endpoint.server_port = port.to_string().into();
         }
         return Ok(());
     };
@@ -140,11 +140,11 @@ fn name(endpoint: &mut Endpoint, said: Option<&[u8]>, port: Option<u16>) -> Resu
         full = [bare, format!(":{port}").as_bytes()].concat();
     }
     endpoint.server_port = match digits {
-        Some(digits) => digits.into_owned(),
-        None => port.unwrap_or(usual).to_string(),
+        Some(digits) => digits.into(),
+        None => port.unwrap_or(usual).to_string().into(),
     };
-    endpoint.server_name = String::from_utf8_lossy(bare).into_owned();
-    endpoint.host = Some(full);
+    endpoint.server_name = String::from_utf8_lossy(bare).into();
+    endpoint.host = Some(full.into());
     Ok(())
 }
 

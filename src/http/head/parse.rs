@@ -15,10 +15,8 @@ use super::{Head, Known, Last, Parsed, Span, Stage};
 use crate::http::error::{Refusal, RefusalKind};
 use crate::http::fields::{is_value, parse_line, trim};
 use crate::http::limits::{HeaderMap, Limits, Policy};
-use crate::http::{request_line, rules};
-
-/// The most bytes of field lines remembered from one request to the next.
-const REMEMBERED: usize = 4096;
+use crate::http::request_line::{self, RequestLine};
+use crate::http::rules;
 
 impl Head {
     /// Parses the head at the start of `input`. After [`Parsed::NeedMore`] it is called again with
@@ -40,7 +38,7 @@ impl Head {
         let parsed = self.parse_more(input, limits, policy, trusted);
         if parsed.is_err() {
             self.stage = Stage::Done;
-            self.remembered.block.clear();
+            self.remembered = None;
         }
         parsed
     }
@@ -52,7 +50,10 @@ impl Head {
         policy: &Policy,
         trusted: bool,
     ) -> Result<Parsed, Refusal> {
-        if self.stage == Stage::Start && !self.parse_start(input, limits, policy)? {
+        if self.stage == Stage::Start
+            && !self.recall_line(input)
+            && !self.parse_start(input, limits, policy)?
+        {
             return Ok(Parsed::NeedMore);
         }
         if !self.recall(input, limits, trusted) {
@@ -62,9 +63,10 @@ impl Head {
             self.remember(input, trusted);
         }
         self.rewrite(input, policy);
-        let source = self.rewritten.take();
-        let judged = rules::check(self, source.as_deref().unwrap_or(input), limits, trusted);
-        self.rewritten = source;
+        let rewriting = self.rewriting.take();
+        let copy = rewriting.as_ref().and_then(|made| made.copy.as_deref());
+        let judged = rules::check(self, copy.unwrap_or(input), limits, trusted);
+        self.rewriting = rewriting;
         judged.map(|()| Parsed::Complete)
     }
 
@@ -113,6 +115,12 @@ impl Head {
         // Before any field can be refused: how the refusal is framed depends on it.
         self.is_head = method == b"HEAD" || folded(b"HEAD");
         self.is_connect = method == b"CONNECT" || folded(b"CONNECT");
+        self.set_line(&read);
+        self.remember_line(line, &read);
+        Ok(())
+    }
+
+    pub(super) fn set_line(&mut self, read: &RequestLine) {
         self.method = read.method;
         self.target = read.target;
         self.path = read.parts.path;
@@ -122,10 +130,9 @@ impl Head {
         self.https_target = read.parts.https;
         self.version = read.version;
         self.version_text = read.version_text;
-        Ok(())
     }
 
-    fn begin_fields(&mut self, at: usize) {
+    pub(super) fn begin_fields(&mut self, at: usize) {
         self.stage = Stage::Fields;
         self.cursor = at;
         self.header_block = Span::new(at, at);
@@ -164,45 +171,6 @@ impl Head {
             self.take_field_line(line, limits, policy, trusted, input)?;
             self.cursor = end;
         }
-    }
-
-    /// Takes the fields of the request before, if the lines are the same and all there. What
-    /// they mean together is judged again: it depends on the request line too.
-    fn recall(&mut self, input: &[u8], limits: &Limits, trusted: bool) -> bool {
-        let known = &mut self.remembered;
-        let end = self.cursor + known.block.len();
-        let same = self.lines == 0
-            && !known.block.is_empty()
-            && known.trusted == trusted
-            && end + 2 <= limits.head
-            && input.get(self.cursor..end) == Some(&known.block)
-            && input.get(end..end + 2) == Some(b"\r\n");
-        if !same {
-            return false;
-        }
-        std::mem::swap(&mut self.fields, &mut known.fields);
-        let shift = (self.cursor as u32).wrapping_sub(known.start);
-        for field in &mut self.fields {
-            field.name.start = field.name.start.wrapping_add(shift);
-            field.value.start = field.value.start.wrapping_add(shift);
-        }
-        (self.seen, self.repeated) = (known.seen, known.repeated);
-        self.same_fields = true;
-        self.header_block = Span::new(self.cursor, end);
-        self.len = end + 2;
-        self.stage = Stage::Done;
-        true
-    }
-
-    /// Keeps the lines for the next request, unless they are many: an idle connection is to be small.
-    fn remember(&mut self, input: &[u8], trusted: bool) {
-        let block = self.header_block.of(input);
-        let known = &mut self.remembered;
-        known.block.clear();
-        if block.len() <= REMEMBERED && self.folds.is_empty() {
-            known.block.extend_from_slice(block);
-        }
-        (known.seen, known.repeated, known.trusted) = (self.seen, self.repeated, trusted);
     }
 
     fn take_field_line(
@@ -261,7 +229,7 @@ impl Head {
         if matches!(field.kind, Known::Host | Known::ContentLength | Known::TransferEncoding) {
             return Err(RefusalKind::Folding.into());
         }
-        self.folds.push(self.cursor as u32 - 2);
+        self.rewriting.get_or_insert_default().folds.push(self.cursor as u32 - 2);
         let more = trim(text);
         if !more.is_empty() {
             let from = self.cursor + text.iter().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
@@ -276,11 +244,12 @@ impl Head {
     fn rewrite(&mut self, input: &[u8], policy: &Policy) {
         let casefold =
             policy.casefold_http_method && self.method.of(input).iter().any(u8::is_ascii_lowercase);
-        if self.folds.is_empty() && !casefold {
+        if self.rewriting.is_none() && !casefold {
             return;
         }
+        let mut rewriting = self.rewriting.take().unwrap_or_default();
         let mut copy = input[..self.len].to_vec();
-        for &fold in &self.folds {
+        for &fold in &rewriting.folds {
             if let Some(line_end) = copy.get_mut(fold as usize..fold as usize + 2) {
                 line_end.fill(b' ');
             }
@@ -288,7 +257,8 @@ impl Head {
         if casefold && let Some(method) = copy.get_mut(self.method.start as usize..self.method.end()) {
             method.make_ascii_uppercase();
         }
-        self.rewritten = Some(copy);
+        rewriting.copy = Some(copy);
+        self.rewriting = Some(rewriting);
     }
 
     /// Offset behind the LF that ends the line at `cursor`.
