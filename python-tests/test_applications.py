@@ -1,36 +1,21 @@
 """Applications from PyPI as their users run them: set up by their own commands, used through HTTP.
 
-Each test is one visit: what a person or a client program does there, with what it needs of a server.
+Each test is one visit: what a person does there. Those with clients of their own: test_applications_clients.py.
 docs/frameworks.md has the table of them.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import subprocess
-import sys
-import zipfile
+import re
+import signal
+import struct
+import zlib
 
-import pytest
 from support import applications
-from support.applications import VENV
-from support.browser import Browser, Form
-from support.server import clean_environment
+from support.applications import htpasswd, start  # noqa: F401 # a fixture
+from support.browser import Form
 
 pytestmark = applications.marks
-
-
-@pytest.fixture
-def start(serve):
-    """Starts an application in its environment, and a browser with it."""
-
-    def start(app: str | None, *args: str, env: dict[str, str] | None = None, **more) -> Browser:
-        server = serve(app, *args, env={"VIRTUAL_ENV": str(VENV), "PYTHONWARNINGS": "ignore", **(env or {})}, **more)
-        return Browser(server)
-
-    return start
 
 
 TRAC = """
@@ -45,7 +30,7 @@ application = AuthenticationMiddleware(dispatch_request, {"project": BasicAuthen
 def test_trac(start, tmp_path):
     """Login by the browser's own dialogue, a ticket, an attachment and its download, the timeline as RSS."""
     applications.run("trac-admin", "project", "initenv", "A project", "sqlite:db/trac.db", cwd=tmp_path)
-    (tmp_path / "users").write_text("ada:{SHA}" + base64.b64encode(hashlib.sha1(b"secret").digest()).decode() + "\n")
+    (tmp_path / "users").write_text(htpasswd("ada", "secret"))
     (tmp_path / "trac_app.py").write_text(TRAC)
     browser = start("trac_app", "--workers", "2", chdir=tmp_path, env={"TRAC_ENV": str(tmp_path / "project")})
     assert "Welcome to Trac" in browser.get("/wiki").text
@@ -76,7 +61,7 @@ def test_trac(start, tmp_path):
 
 
 def test_zope(start, tmp_path):
-    """The management interface, a page template, a file with ranges and conditions, PUT, undo of a failed request."""
+    """The management interface, a page template, a file with ranges and conditions, PUT, undo of a failed request, a reload."""
     applications.run("mkwsgiinstance", "-d", "zope", "-u", "admin:secret", cwd=tmp_path)
     browser = start(None, "--paste", str(tmp_path / "zope/etc/zope.ini"), "--threads", "4", chdir=tmp_path)
     assert browser.get("/").text.count("Zope") > 1
@@ -108,6 +93,12 @@ def test_zope(start, tmp_path):
     assert browser.get("/fails").status_code == 500
     assert browser.get("/page").status_code == 200, "the transaction was not undone"
     assert browser.get("/deletes").text.strip() == "<p></p>" and browser.get("/page").status_code == 404
+
+    # Its file of objects belongs to one process: a reload cannot take it over, and must not do harm.
+    browser.server.kill(signal.SIGHUP)
+    browser.server.log.wait("LockError: Couldn't lock")
+    browser.server.log.wait("The running generation goes on serving")
+    assert browser.get("/manage_main").status_code == 200
 
 
 WIKI_EDITOR = "before='YOUR-SUPER-EDITOR:read,write,create,destroy,admin'"
@@ -172,98 +163,6 @@ def test_kinto(start, tmp_path):
     assert browser.delete(one).status_code == 200 and browser.get(one).status_code == 404
 
 
-EVENT = """BEGIN:VCALENDAR
-VERSION:2.0
-PRODID:-//rwsgi//tests//EN
-BEGIN:VEVENT
-UID:{uid}
-DTSTAMP:20260101T000000Z
-DTSTART:202601{day:02}T100000Z
-DTEND:202601{day:02}T110000Z
-SUMMARY:Gr\u00fc\u00dfe am {day}.
-END:VEVENT
-END:VCALENDAR
-""".replace("\n", "\r\n")
-
-QUERY = """<?xml version="1.0"?>
-<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><D:getetag/><C:calendar-data/></D:prop>
-<C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT">
-<C:time-range start="20260105T000000Z" end="20260108T000000Z"/></C:comp-filter></C:comp-filter></C:filter></C:calendar-query>"""
-
-
-def test_radicale(start, tmp_path):
-    """A calendar's client: PROPFIND, MKCALENDAR, PUT, REPORT, MOVE, DELETE, with 401, 409, 412 where due."""
-    (tmp_path / "users").write_text("ada:secret\n")
-    (tmp_path / "config").write_text(f"[auth]\ntype = htpasswd\nhtpasswd_filename = {tmp_path}/users\nhtpasswd_encryption = plain\n"
-                                     f"delay = 0\n[storage]\nfilesystem_folder = {tmp_path}/collections\n")
-    browser = start("radicale", "--workers", "2", "--threads", "2", chdir=tmp_path, env={"RADICALE_CONFIG": str(tmp_path / "config")})
-    assert browser.request("PROPFIND", "/ada/").status_code == 401
-    browser.auth = ("ada", "secret")
-    assert browser.request("PROPFIND", "/ada/", headers={"Depth": "0"}).status_code == 207
-    options = browser.options("/ada/")
-    assert "calendar-access" in options.headers["DAV"] and "MKCALENDAR" in options.headers["Allow"]
-    assert browser.request("MKCALENDAR", "/ada/work/").status_code == 201
-    assert browser.request("MKCALENDAR", "/ada/work/").status_code == 409
-    for day in range(1, 11):
-        put = browser.put(f"/ada/work/{day}.ics", data=EVENT.format(uid=f"event-{day}", day=day).encode(), headers={"Content-Type": "text/calendar"})
-        assert put.status_code == 201, put.text
-    changed = EVENT.format(uid="event-1", day=1).replace("Gr\u00fc\u00dfe", "Other").encode()
-    assert browser.put("/ada/work/1.ics", data=changed, headers={"If-Match": '"wrong"', "Content-Type": "text/calendar"}).status_code == 412
-    found = browser.request("REPORT", "/ada/work/", data=QUERY.encode(), headers={"Depth": "1", "Content-Type": "application/xml; charset=utf-8"})
-    assert found.status_code == 207 and [n for n in range(1, 11) if f"am {n}." in found.content.decode()] == [5, 6, 7]
-    assert "Gr\u00fc\u00dfe am 5." in found.content.decode()
-    moved = browser.request("MOVE", "/ada/work/5.ics", headers={"Destination": browser.server.url("/ada/work/five.ics")})
-    assert moved.status_code == 201 and browser.get("/ada/work/5.ics").status_code == 404
-    assert browser.get("/ada/work/five.ics").headers["Content-Type"].startswith("text/calendar")
-    assert browser.delete("/ada/work/").status_code == 200 and browser.get("/ada/work/five.ics").status_code == 404
-
-
-def wheel(name: str, version: str, more: bytes) -> bytes:
-    """A package of one module."""
-    info = f"{name}-{version}.dist-info"
-    files = {f"{name}.py": f"VERSION = {version!r}\n", f"{name}.bin": more, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for path, data in files.items():
-            archive.writestr(path, data)
-        archive.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"]))
-    return out.getvalue()
-
-
-PYPISERVER = """
-import pathlib, pypiserver
-application = pypiserver.app(roots=[pathlib.Path("packages").absolute()], password_file="users", authenticate=["update"], disable_fallback=True)
-"""
-
-
-def test_pypiserver(start, tmp_path):
-    """A package is uploaded as twine would; pip finds and installs it, the newest version of two."""
-    (tmp_path / "packages").mkdir()
-    (tmp_path / "users").write_text("ada:{SHA}" + base64.b64encode(hashlib.sha1(b"secret").digest()).decode() + "\n")
-    (tmp_path / "packages_app.py").write_text(PYPISERVER)
-    browser = start("packages_app", "--workers", "2", "--threads", "2", chdir=tmp_path)
-    contents = hashlib.shake_256(b"contents").digest(5_000_000)
-    for version in ("1.0", "1.10"):
-        file = {"content": (f"samplepkg-{version}-py3-none-any.whl", wheel("samplepkg", version, contents))}
-        form = {":action": "file_upload", "name": "samplepkg", "version": version}
-        assert browser.post("/", data=form, files=file).status_code == 401
-        assert browser.post("/", data=form, files=file, auth=("ada", "wrong")).status_code == 403
-        assert browser.post("/", data=form, files=file, auth=("ada", "secret")).status_code == 200
-    assert browser.post("/", data=form, files=file, auth=("ada", "secret")).status_code == 409
-    assert "samplepkg-1.10-py3-none-any.whl" in browser.get("/simple/samplepkg/").text
-
-    pip = [sys.executable, "-m", "pip", "--isolated", "--no-cache-dir", "--disable-pip-version-check"]
-    where = ["--index-url", browser.server.url("/simple/"), "--target", str(tmp_path / "installed")]
-    env = clean_environment(PIP_CONFIG_FILE="/dev/null", NO_PROXY="*", PIP_FIND_LINKS=None)
-    done = subprocess.run([*pip, "install", *where, "samplepkg"], capture_output=True, text=True, env=env, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "installed/samplepkg.py").read_text() == "VERSION = '1.10'\n"
-    assert (tmp_path / "installed/samplepkg.bin").read_bytes() == contents
-    missing = subprocess.run([*pip, "install", *where, "otherpkg"], capture_output=True, text=True, env=env, timeout=120)
-    assert missing.returncode != 0 and "No matching distribution" in missing.stderr
-
-
 def test_py4web(start, tmp_path):
     """The application every py4web project begins with: an account, login, a page for members, static files."""
     applications.run("py4web", "setup", "-Y", "apps", cwd=tmp_path)
@@ -285,3 +184,44 @@ def test_py4web(start, tmp_path):
     style = browser.get("/_scaffold/static/css/no.css")
     assert style.status_code == 200 and style.headers["Content-Length"] == str(len(style.content))
     assert browser.get("/_scaffold/not-there").status_code == 404
+
+
+def png(size: int) -> bytes:
+    """A square of one colour."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + b"\x30\x60\xc0" * size) * size
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_wagtail(start, tmp_path):
+    """Django's largest CMS: login, an image uploaded and scaled, a page changed and published, static files."""
+    applications.run("wagtail", "start", "mysite", ".", cwd=tmp_path)
+    applications.run("python", "manage.py", "migrate", cwd=tmp_path)
+    applications.run("python", "manage.py", "createsuperuser", "--noinput", "--username", "ada", "--email", "ada@example.org", cwd=tmp_path,
+                     DJANGO_SUPERUSER_PASSWORD="a long pass phrase")
+    browser = start("mysite.wsgi", "--workers", "2", chdir=tmp_path, env={"DJANGO_SETTINGS_MODULE": "mysite.settings.dev"})
+    assert "Welcome to your new Wagtail site" in browser.get("/").text
+    login = Form(browser.get("/admin/"), "username")
+    assert "/admin/login/" in login.action
+    inside = login.post(browser, username="ada", password="a long pass phrase")
+    assert inside.history and inside.url.endswith("/admin/"), inside.text
+
+    form = Form(browser.get("/admin/images/add/"), "file")
+    form.fields.pop("file")
+    kept = form.post(browser, title="Bl\u00e4ue", files={"file": ("blue.png", png(900), "image/png")})
+    assert kept.history and "Bl\u00e4ue" in kept.text
+    small = re.search(r'src="(/media/images/[^"]+)"', kept.text)[1]
+    picture = browser.get(small)
+    assert picture.headers["Content-Type"] == "image/png" and picture.content.startswith(b"\x89PNG")
+    assert picture.headers["Content-Length"] == str(len(picture.content))
+
+    edit = Form(browser.get("/admin/pages/3/edit/"), "title")
+    done = edit.post(browser, title="Gr\u00fc\u00dfe", slug="home", **{"action-publish": "action-publish"})
+    assert done.history, done.text
+    assert "<title>" in browser.get("/").text and "Gr\u00fc\u00dfe" in browser.get("/").text
+    style = re.search(r'href="(/static/wagtailadmin/css/[^"]+\.css[^"]*)"', inside.text)[1]
+    sheet = browser.get(style)
+    assert sheet.headers["Content-Type"] == "text/css" and sheet.headers["Content-Length"] == str(len(sheet.content))
+    assert browser.get("/not-there/").status_code == 404

@@ -5,11 +5,14 @@ It is made by ../../test. $APPS_VENV names another one.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.browser import Browser
 from support.server import ROOT, clean_environment
 
 VENV = Path(os.environ.get("APPS_VENV") or ROOT / ".venv-apps")
@@ -28,3 +31,19 @@ def run(*words: str | Path, cwd: Path, **env: str) -> str:
                           env=clean_environment(VIRTUAL_ENV=str(VENV), PYTHONWARNINGS="ignore", **env))
     assert done.returncode == 0, f"{words}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout
+
+
+def htpasswd(user: str, password: str) -> str:
+    """A line of Apache's file of users, of the form that most understand."""
+    return f"{user}:{{SHA}}{base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()}\n"
+
+
+@pytest.fixture
+def start(serve):
+    """Starts an application in its environment, and a browser with it."""
+
+    def start(app: str | None, *args: str, env: dict[str, str] | None = None, **more) -> Browser:
+        server = serve(app, *args, env={"VIRTUAL_ENV": str(VENV), "PYTHONWARNINGS": "ignore", **(env or {})}, **more)
+        return Browser(server)
+
+    return start
