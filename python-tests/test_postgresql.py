@@ -107,6 +107,7 @@ def test_no_connection_is_shared(start, how, preload):
     assert len({answer["thread"] for answer in answers}) > 2
 
 
+@pytest.mark.skipif("SERVER" in os.environ, reason="Gunicorn imports a preloaded application once for all reloads")
 def test_the_importer_s_connection_survives_its_children(start, database):
     """dispose(close=False) forgets it. Closing it in a child would end the session for the parent, too."""
     server = start("hook", "--preload")
