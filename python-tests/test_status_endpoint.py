@@ -245,9 +245,10 @@ def test_a_reload_moves_it_and_keeps_the_counters(serve, tmp_path):
 
 def test_more_workers_than_there_were_are_shown(serve):
     server = serve("probe:application", *STATUS)
-    for _ in range(5):
+    for count in range(1, 6):
+        # One that comes before the last was seen would be the same one to the kernel.
         server.kill(signal.SIGTTIN)
-        time.sleep(0.05)
+        server.log.wait(r"Handling signal: ttin", count)
 
     def six():
         try:

@@ -91,8 +91,8 @@ pub trait Runtime: Forks {
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;
     /// Gets ready to interrupt and to show threads; called once, in the main thread, before the
-    /// application is loaded.
-    fn prepare_watchdog(&self);
+    /// application is loaded. `threads`: how many may be inside the application at once.
+    fn prepare_watchdog(&self, threads: usize);
     /// The Python stack of the thread the interpreter knows as `ident`. Waits for the interpreter.
     fn stack(&self, ident: u64) -> Option<String>;
     /// The same without the interpreter's leave, for when a thread does not give it back.

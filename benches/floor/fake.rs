@@ -65,7 +65,7 @@ impl Runtime for Fake {
     fn check_signals(&self) -> bool {
         false
     }
-    fn prepare_watchdog(&self) {}
+    fn prepare_watchdog(&self, _threads: usize) {}
     fn stack(&self, _: u64) -> Option<String> {
         None
     }

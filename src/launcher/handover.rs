@@ -1,10 +1,11 @@
 //! How does the interpreter take over this process?
 //!
-//! The way it works itself: one that is linked to a libpython has exactly that file loaded and its
+//! An executable that is recognised is executed. Of one that had to be asked it depends on how it
+//! works itself: one that is linked to a libpython has exactly that file loaded and its
 //! `Py_BytesMain` called, which is all its own executable does; one that holds the interpreter
-//! itself (Debian's, uv's, conda's) is executed, because the libpython beside it may be missing
-//! and is slower. Either way the interpreter gets the same arguments and reads the environment
-//! itself, so that site, virtual environment, encodings and flags are its own.
+//! itself is executed, because the libpython beside it may be missing and is slower. Either way
+//! the interpreter gets the same arguments and reads the environment itself, so that site, virtual
+//! environment, encodings and flags are its own.
 //!
 //! Must not know: PyConfig or any structure of CPython's, which change with every version.
 //!
@@ -39,8 +40,8 @@ const EXECUTABLE_VARIABLE: &str = "RWSGI_EXECUTABLE";
 /// sys.path until the core puts it there: a file of the user's must not be taken for ours.
 const BOOT: &str = r#"
 import sys
-if sys.implementation.name != 'cpython' or sys.version_info < (3, 10):
-    sys.exit('rwsgi: needs CPython 3.10 or later, and this is ' + sys.executable)
+if sys.implementation.name != 'cpython' or sys.version_info < (3, 10) or 't' in sys.abiflags:
+    sys.exit('rwsgi: needs CPython 3.10 or later with the GIL, and this is not: ' + sys.executable)
 sys.argv[0] = 'rwsgi'
 core, spare = sys.argv[1:3]
 del sys.argv[1:3]
@@ -70,7 +71,7 @@ sys.exit(m.main(sys.argv[1:]))
 /// How the interpreter takes over. Chosen by RWSGI_LAUNCH, for debugging only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// As the interpreter is built.
+    /// As suits the interpreter.
     Fitting,
     /// Always execute it.
     Exec,

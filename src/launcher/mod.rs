@@ -4,7 +4,7 @@
 //! command line again, with the same two flags in it.
 //!
 //! Invariants:
-//! 1. The interpreter that was probed is the one that is handed over to.
+//! 1. The interpreter that was recognised or probed is the one that is handed over to.
 //! 2. No step changes anything outside this process.
 
 mod core_file;
@@ -30,7 +30,8 @@ pub fn run() -> Result<Infallible, LaunchError> {
     let executable = Executable::find(typed, env::var_os("PATH"), env::current_exe().ok());
     let search = Search::new(&args, &executable, |name| env::var_os(name));
     let found = search.locate()?;
-    let probed = probe::probe(&found)?;
+    let known = if mode == Mode::Dlopen { None } else { probe::recognise(&found) };
+    let probed = known.map_or_else(|| probe::probe(&found), Ok)?;
     let core = core_file::find(env::var_os("RWSGI_CORE"), executable.resolved.as_deref())?;
     Err(Handover { interpreter: probed, core, executable: executable.path(), args }.perform(mode))
 }

@@ -1,7 +1,9 @@
 //! What kind of interpreter is it?
 //!
-//! It is asked by running it: what sysconfig or a file name says about linkage is wrong often
-//! enough (Debian's static python3 calls itself shared), its own memory map is not.
+//! An executable that is called as CPython installs it, `python3.12`, is one that can be executed:
+//! it need not be asked, which takes as long as starting it. Anything else is asked by running it:
+//! what sysconfig says about linkage is wrong often enough (Debian's static python3 calls itself
+//! shared), its own memory map is not.
 //!
 //! Must not know: how the interpreter was found, how it is started for good.
 //!
@@ -11,8 +13,10 @@
 //! 2. Nothing of the user's is imported while probing (`-S`, `-s`).
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::error::LaunchError;
@@ -55,6 +59,25 @@ pub struct Interpreter {
     pub libpython: Option<PathBuf>,
     /// `sys.version`, to recognise the right libpython by.
     pub version: OsString,
+}
+
+/// The interpreter, if its file says what it is: a program (no script that leads somewhere else) by
+/// the name of a supported version. A free-threaded build has a `t` behind that.
+pub fn recognise(found: &Found) -> Option<Interpreter> {
+    let file = fs::canonicalize(&found.python).ok()?;
+    let name = file.file_name()?.to_str()?;
+    let minor: u32 = name.strip_prefix("python3.")?.parse().ok()?;
+    (minor >= OLDEST_MINOR && is_program(&file)).then(|| Interpreter {
+        executable: found.python.clone(),
+        origin: found.origin,
+        libpython: None,
+        version: OsString::new(),
+    })
+}
+
+fn is_program(file: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(file).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
 }
 
 /// Asks the interpreter what it is.

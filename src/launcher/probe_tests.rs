@@ -67,3 +67,28 @@ fn a_file_that_does_not_run_is_named() {
     let error = probe(&found()).expect_err("there is no such file").to_string();
     assert!(error.starts_with("cannot run /some/python3 (named by VIRTUAL_ENV): "), "{error}");
 }
+
+#[test]
+fn only_programs_by_the_name_of_a_supported_version_are_recognised() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let recognised = |name: &str, contents: &[u8]| {
+        let file = directory.path().join(name);
+        fs::write(&file, contents).expect("a file");
+        let link = directory.path().join("python3");
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        let known = recognise(&Found { python: link.clone(), origin: Origin::Path });
+        assert!(known.as_ref().is_none_or(|known| known.executable == link), "the link is what is run");
+        known.is_some()
+    };
+    for name in ["python3.10", "python3.14", "python3.100"] {
+        assert!(recognised(name, b"\x7fELF and so on"), "{name}");
+        assert!(!recognised(name, b"#!/bin/sh\n"), "{name}");
+        assert!(!recognised(name, b""), "{name}");
+    }
+    for name in ["python3.9", "python3.13t", "python", "python3.", "python2.7", "pypy3.10", "sh"] {
+        assert!(!recognised(name, b"\x7fELF and so on"), "{name}");
+    }
+    let nowhere = Found { python: directory.path().join("none"), origin: Origin::Path };
+    assert_eq!(recognise(&nowhere), None);
+}

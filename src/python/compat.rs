@@ -18,6 +18,7 @@ const SOURCES: &[(&str, bool, &str)] = &[
     ("_rwsgi", true, include_str!("compat/_rwsgi/__init__.py")),
     ("_rwsgi.application", false, include_str!("compat/_rwsgi/application.py")),
     ("_rwsgi.conf", false, include_str!("compat/_rwsgi/conf.py")),
+    ("_rwsgi.lending", false, include_str!("compat/_rwsgi/lending.py")),
     ("_rwsgi.lent", false, include_str!("compat/_rwsgi/lent.py")),
     ("_rwsgi.logger", false, include_str!("compat/_rwsgi/logger.py")),
     ("_rwsgi.request", false, include_str!("compat/_rwsgi/request.py")),

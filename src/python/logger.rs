@@ -50,7 +50,7 @@ fn activate(py: Python<'_>, support: &Arc<Support>, spec: &LoggerSpec) -> PyResu
     for (name, value) in &spec.settings {
         rows.set_item(name, conf_py::python(py, value)?)?;
     }
-    compat::module(py, "_rwsgi.lent")?.call_method0("take_back")?;
+    compat::module(py, "_rwsgi.lending")?.call_method0("take_back")?;
     let module = compat::module(py, MODULE)?;
     // Only a logger that could be made takes the place of the one before.
     let level: String = module.call_method1("activate", (rows, &spec.search))?.extract()?;
@@ -68,7 +68,7 @@ fn deactivate(py: Python<'_>) -> PyResult<()> {
 }
 
 fn lend(py: Python<'_>, level: &str) -> PyResult<()> {
-    compat::module(py, "_rwsgi.lent")?.call_method1("lend", (level,)).map(drop)
+    compat::module(py, "_rwsgi.lending")?.call_method1("lend", (level,)).map(drop)
 }
 
 /// The logger in use.

@@ -219,8 +219,8 @@ impl Runtime for PyRuntime {
         })
     }
 
-    fn prepare_watchdog(&self) {
-        Python::attach(|py| match self.support(py).and_then(|support| Watch::new(py, &support)) {
+    fn prepare_watchdog(&self, threads: usize) {
+        Python::attach(|py| match self.support(py).and_then(|support| Watch::new(py, &support, threads)) {
             Ok(watch) => drop(self.watch.set(watch)),
             Err(error) => tracing::error!("Overdue requests cannot be interrupted: {error}"),
         });

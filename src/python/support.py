@@ -6,13 +6,11 @@ which writes whole lines, `_partial()`, which has `flush` called when the reques
 `_client()` and `_take_over()`: the client's socket, and that it is the application's from now on.
 """
 
-import ast
+import _thread
 import importlib
 import io
 import os
 import sys
-import threading
-import traceback
 
 
 class EmptyInput:
@@ -46,7 +44,7 @@ class ErrorStream:
     errors = "backslashreplace"
 
     def __init__(self):
-        self._partial = threading.local()
+        self._partial = _thread._local()
 
     def write(self, text):
         if not isinstance(text, str):
@@ -199,6 +197,37 @@ def load(target, search, paste=None, defaults=()):
         return _load_paste(paste, dict(defaults))
     module_name, _, expression = target.partition(":")
     expression = expression or "application"
+    path, args, kwargs = _parse(expression)
+
+    found = _import(module_name)
+    for name in path:
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            near = _nearest(name, dir(found))
+            raise LoadError(
+                f"Failed to find attribute {'.'.join(path)!r} in {module_name!r}."
+                + (f" Did you mean {near!r}?" if near else "")
+            ) from None
+    if args is not None:
+        found = found(*args, **kwargs)
+        if found is None:
+            raise LoadError(f"Failed to find application object: {expression!r} returned None.")
+    if not callable(found):
+        raise LoadError(
+            f"Application object must be callable: {target!r} is a {type(found).__name__}."
+        )
+    return found
+
+
+def _parse(expression):
+    """(names, arguments, keyword arguments) of NAME, DOTTED.NAME or factory(literals); the arguments
+    are None where nothing is called."""
+    names = expression.split(".")
+    if all(name.isidentifier() for name in names):
+        return names, None, None
+    import ast
+
     try:
         node = ast.parse(expression, mode="eval").body
     except SyntaxError:
@@ -227,26 +256,7 @@ def load(target, search, paste=None, defaults=()):
         )
     path.append(node.id)
     path.reverse()
-
-    found = _import(module_name)
-    for name in path:
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            near = _nearest(name, dir(found))
-            raise LoadError(
-                f"Failed to find attribute {'.'.join(path)!r} in {module_name!r}."
-                + (f" Did you mean {near!r}?" if near else "")
-            ) from None
-    if args is not None:
-        found = found(*args, **kwargs)
-        if found is None:
-            raise LoadError(f"Failed to find application object: {expression!r} returned None.")
-    if not callable(found):
-        raise LoadError(
-            f"Application object must be callable: {target!r} is a {type(found).__name__}."
-        )
-    return found
+    return path, args, kwargs
 
 
 def load_by(loader, search):
@@ -291,6 +301,7 @@ def _load_paste(uri, defaults):
 def spew():
     """Prints every line that is run from now on, in this thread and those it starts."""
     import linecache
+    import threading
 
     def trace(frame, event, _arg):
         if event == "line":
@@ -364,8 +375,10 @@ def failed_files(error):
     files, seen = set(), set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        frames = traceback.walk_tb(error.__traceback__)
-        files.update(frame.f_code.co_filename for frame, _line in frames)
+        tb = error.__traceback__
+        while tb is not None:
+            files.add(tb.tb_frame.f_code.co_filename)
+            tb = tb.tb_next
         files.add(getattr(error, "filename", None))
         error = error.__cause__ or error.__context__
     return [os.fsencode(os.path.abspath(name)) for name in files if isinstance(name, str) and os.path.exists(name)]
@@ -384,14 +397,27 @@ def describe(error):
 def format_exception(error):
     """The traceback as text, without the server's own frames, whatever the exception does."""
     try:
+        import traceback
+
         tb = error.__traceback__
         while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
             tb = tb.tb_next
         # An import that found nothing has frames of the server and of importlib only.
         lines = traceback.format_exception(type(error), error, tb or error.__traceback__)
     except BaseException as second:
-        lines = [describe(error), f" (its traceback cannot be formatted: {type(second).__name__})"]
+        lines = [*_frames(error), describe(error), f" (its traceback cannot be formatted: {describe(second)})"]
     return "".join(lines).rstrip("\n")
+
+
+def _frames(error):
+    """Where an exception was raised, without anything that has to be imported or read: there may be
+    no descriptors left."""
+    tb = getattr(error, "__traceback__", None)
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        if code.co_filename not in _OWN_FILES:
+            yield f'  File "{code.co_filename}", line {tb.tb_lineno}, in {code.co_name}\n'
+        tb = tb.tb_next
 
 
 _OWN_FILES = (__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib>")
@@ -404,10 +430,18 @@ class RequestTimeout(BaseException):
     """
 
 
-def prepare_watchdog(signum, stack_file):
-    """Lets `signum` interrupt the main thread, and `signum + 1` show all stacks without the GIL."""
+def prepare_watchdog(signum, stack_file, threads):
+    """Lets `signum` interrupt the main thread, and `signum + 1` show all stacks without the GIL.
+
+    What a worker does not need is not imported before its first answer: of `signal` only the part
+    that is C, and `threading` only where there are `threads`. Whichever thread imports that one first
+    is the main thread to it (until Python 3.13), so it must not be one of the others.
+    """
+    import _signal as signal
     import faulthandler
-    import signal
+
+    if threads > 1:
+        import threading  # noqa: F401
 
     def interrupt(_signum, _frame):
         if _interrupted():
@@ -419,6 +453,8 @@ def prepare_watchdog(signum, stack_file):
 
 def thread_stack(ident):
     """The stack of one thread as text, or None."""
+    import traceback
+
     frame = sys._current_frames().get(ident)
     return None if frame is None else "".join(traceback.format_stack(frame)).rstrip("\n")
 
@@ -427,7 +463,9 @@ def finish():
     """What the end of an interpreter runs, without taking the interpreter apart."""
     import atexit
 
-    for step in (threading._shutdown, atexit._run_exitfuncs, _flush):
+    threading = sys.modules.get("threading")
+    join_threads = threading._shutdown if threading else bool
+    for step in (join_threads, atexit._run_exitfuncs, _flush):
         try:
             step()
         except BaseException as error:

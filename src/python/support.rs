@@ -31,7 +31,7 @@ pub(super) struct Support {
     pub(super) describe: Owned,
     /// `support.finish()`.
     pub(super) finish: Owned,
-    /// `support.prepare_watchdog(signum, stack_file)`.
+    /// `support.prepare_watchdog(signum, stack_file, threads)`.
     pub(super) prepare_watchdog: Owned,
     /// `support.thread_stack(ident)`.
     pub(super) thread_stack: Owned,

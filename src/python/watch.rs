@@ -26,10 +26,10 @@ pub(super) struct Watch(Mutex<File>);
 
 impl Watch {
     /// Registers the handlers. In the main thread.
-    pub(super) fn new(py: Python<'_>, support: &Support) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'_>, support: &Support, threads: usize) -> PyResult<Self> {
         let file = memfd_create("rwsgi-stacks", MFdFlags::MFD_CLOEXEC).map(File::from);
         let file = file.map_err(|error| pyo3::exceptions::PyOSError::new_err(error.to_string()))?;
-        support.prepare_watchdog.bind(py).call1((signal(), file.as_raw_fd()))?;
+        support.prepare_watchdog.bind(py).call1((signal(), file.as_raw_fd(), threads))?;
         Ok(Watch(Mutex::new(file)))
     }
 

@@ -42,6 +42,14 @@ pub fn fork() -> io::Result<Forked> {
     }
 }
 
+/// Has the calling thread wait for its turn when it wakes, instead of taking the processor away
+/// from whoever woke it (sched(7), SCHED_BATCH). Where that is not allowed nothing changes.
+pub fn do_not_preempt() {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 is the calling thread; the struct is read during the call.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &param) };
+}
+
 /// Ends the process at once: no destructors, no exit handlers, no interpreter finalisation.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and has no preconditions.

@@ -100,7 +100,7 @@ fn boot(
     orphans::end_with(Tie::Kill).map_err(os("cannot be tied to the master"))?;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
     watchdog::reserve_poke().map_err(os("cannot block a signal"))?;
-    runtime.prepare_watchdog();
+    runtime.prepare_watchdog(settings.threads);
     let access = open_access(settings).map_err(os("cannot open the access log"))?;
     settings.app.log_environ = access.as_ref().map(|log| log.needs().environ.clone()).unwrap_or_default();
     let mut attempt = Attempt { began: Some(SystemTime::now()), failed: None };

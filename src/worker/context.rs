@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::courier::Courier;
 use super::refuse::Complaints;
 use super::reply::KeptFields;
 use super::settings::WorkerSettings;
@@ -30,6 +31,8 @@ pub struct Context {
     pub spool: Spool,
     /// The access log, if there is one.
     pub access: Option<AccessLog>,
+    /// Sends blocks while the application makes the next ones.
+    pub courier: Arc<Courier>,
     /// Who is told of each request, if anybody is.
     pub statsd: Option<Statsd>,
     /// Lets lines about peers into the log, a few at a time.
@@ -70,6 +73,7 @@ impl Context {
             app,
             spool,
             access,
+            courier: Arc::default(),
             statsd,
             complaints,
             row,

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::conn::{After, Conn, Stage};
 use super::context::Context;
+use super::courier::Parcel;
 use super::crew::Crew;
 use super::deadlines;
 use super::marks::IdMaker;
@@ -48,6 +49,8 @@ pub struct Hand<'a> {
     pub spare: Vec<u8>,
     /// Makes ids of requests.
     pub ids: IdMaker,
+    /// What its reply gives to the courier.
+    pub parcel: Arc<Parcel>,
     buffer: Vec<u8>,
 }
 
@@ -66,7 +69,8 @@ impl<'a> Hand<'a> {
     /// The tools of thread `index`.
     pub fn new(context: &'a Context, index: usize) -> Self {
         let (spare, buffer) = (Vec::with_capacity(4096), vec![0; BUFFER]);
-        Hand { context, index, stamp: Stamp::new(), spare, ids: IdMaker::new(index), buffer }
+        let (stamp, ids, parcel) = (Stamp::new(), IdMaker::new(index), Arc::default());
+        Hand { context, index, stamp, spare, ids, parcel, buffer }
     }
 
     /// Takes the connection as far as it goes. True: it wants another turn.

@@ -12,6 +12,7 @@ mod body;
 mod boot;
 mod conn;
 mod context;
+mod courier;
 mod crew;
 mod deadlines;
 mod failure_page;

@@ -101,6 +101,33 @@ impl Output {
         }
     }
 
+    /// Whether all that waits is in memory, and nothing hinders its leaving.
+    pub fn is_buffered(&self) -> bool {
+        !self.blocked && self.overflow.is_none() && self.file.is_none()
+    }
+
+    /// Gives what waits in memory to somebody else, who has sent `sent` of `bytes`.
+    pub fn hand_over(&mut self, bytes: &mut Vec<u8>, sent: &mut usize) {
+        if *sent == bytes.len() {
+            bytes.clear();
+            std::mem::swap(bytes, &mut self.buffer);
+            *sent = std::mem::take(&mut self.sent);
+        } else {
+            bytes.extend_from_slice(&self.buffer[self.sent..]);
+            self.buffer.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// The opposite: what was not sent of `bytes` goes in front of what waits here.
+    pub fn take_back(&mut self, bytes: &mut Vec<u8>, sent: usize, blocked: bool) {
+        bytes.extend_from_slice(&self.buffer[self.sent..]);
+        std::mem::swap(bytes, &mut self.buffer);
+        self.sent = sent;
+        self.blocked |= blocked;
+        self.advance(0);
+    }
+
     /// Appends bytes. Beyond `most` they go to the overflow file.
     pub fn push(&mut self, bytes: &[u8], most: usize, spool: &Spool) -> io::Result<()> {
         if self.overflow.is_none() && self.pending() + bytes.len() <= most {

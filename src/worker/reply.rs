@@ -4,15 +4,16 @@
 //! Must not know: Python, timers, other connections.
 //!
 //! Invariants:
-//! 1. A block offered with `flush` is with the kernel when [`Flow::More`] comes back: the
-//!    application is not asked for the next one while a part of it waits here (PEP 3333,
-//!    "Buffering and Streaming").
+//! 1. A block offered with `flush` is with the kernel, or with the courier, who goes on sending,
+//!    when [`Flow::More`] comes back: the application is not asked for the next one while a part
+//!    of it just waits here (PEP 3333, "Buffering and Streaming").
 //! 2. Never more bytes than announced; fewer end the connection (RFC 9112 section 8).
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use super::context::Context;
+use super::courier::Express;
 use super::output::{DIRECT, Flushed, Output};
 use super::stamp::Stamp;
 use super::transport::Stream;
@@ -92,6 +93,8 @@ pub struct ReplySink<'a> {
     pub stream: &'a Stream,
     /// Its queue.
     pub output: &'a mut Output,
+    /// The way for blocks that come in quick succession.
+    pub express: Express<'a>,
     /// Its reply.
     pub reply: &'a mut Reply,
     /// What the request asked for.
@@ -158,6 +161,14 @@ impl ReplySink<'_> {
         }
     }
 
+    /// Takes back what the courier has. To be called when the application is done or parked, and
+    /// before anything but another block is sent.
+    pub fn regain(&mut self) {
+        if let Err(error) = self.express.regain(self.output) {
+            self.lose(&error);
+        }
+    }
+
     fn lose(&mut self, error: &std::io::Error) {
         tracing::debug!("Client went away: {error}");
         self.reply.gone = true;
@@ -199,6 +210,10 @@ impl ReplySink<'_> {
 
     /// A block that is written from where it is.
     fn direct(&mut self, bytes: &[u8]) -> Flow {
+        self.regain();
+        if self.reply.gone {
+            return Flow::Gone;
+        }
         let after = self.chunk_end();
         let taken = match self.output.write_through(self.stream, bytes, after) {
             Ok(taken) => taken,
@@ -224,7 +239,7 @@ impl ReplySink<'_> {
         if !flush && self.output.pending() < self.context.settings.high_water {
             return Flow::More;
         }
-        match self.output.flush(self.stream) {
+        match self.express.send(self.stream, self.output) {
             Ok(Flushed::Drained) => Flow::More,
             Ok(_) => Flow::Full { taken: bytes.len() },
             Err(error) => {
@@ -305,6 +320,7 @@ impl Sink for ReplySink<'_> {
     }
 
     fn end(&mut self) {
+        self.regain();
         self.put_end();
         if !self.reply.gone
             && let Err(error) = self.output.flush(self.stream)
@@ -317,6 +333,7 @@ impl Sink for ReplySink<'_> {
         if self.reply.gone || self.reply.ended {
             return false;
         }
+        self.regain();
         self.context.progress(self.thread);
         let allowed = self.allowance(bytes.len());
         if allowed == 0 {
@@ -341,6 +358,7 @@ impl Sink for ReplySink<'_> {
     }
 
     fn file(&mut self, file: OwnedFd, offset: u64, len: u64) {
+        self.regain();
         let len = self.allowance(usize::try_from(len).unwrap_or(usize::MAX)) as u64;
         if len > 0 {
             self.output.put_file(file, offset, len);
@@ -353,6 +371,7 @@ impl Sink for ReplySink<'_> {
     }
 
     fn take_over(&mut self) {
+        self.regain();
         self.reply.taken = true;
         self.closing = true;
         self.context.row.exempt(self.thread);

@@ -10,6 +10,7 @@ use std::mem;
 
 use super::access;
 use super::conn::{After, Conn, Stage, Waiting};
+use super::courier::Express;
 use super::hand::Hand;
 use super::output::Flushed;
 use super::refuse;
@@ -55,6 +56,7 @@ impl Hand<'_> {
         let mut sink = ReplySink {
             stream: &conn.stream,
             output: &mut conn.output,
+            express: Express::new(&self.context.courier, &self.parcel),
             reply: &mut conn.reply,
             facts: RequestFacts::of(head),
             request_id: &conn.marks.id,
@@ -65,16 +67,22 @@ impl Hand<'_> {
         };
         self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
         let step = self.context.app.call(&mut exchange, &mut sink);
+        sink.regain();
         self.context.row.end(self.index);
         conn.marks.app_ns = self.context.spent_since(conn.started);
         match step {
             Step::Done => {
                 let ending = sink.finish();
+                drop(sink);
                 self.settle(conn, ending, bytes);
             }
-            Step::Failed => self.failed(conn, bytes),
+            Step::Failed => {
+                drop(sink);
+                self.failed(conn, bytes);
+            }
             Step::Parked(reply) => {
                 sink.park();
+                drop(sink);
                 conn.head = bytes.to_vec();
                 conn.stage = Stage::Replying(reply);
             }
@@ -90,6 +98,7 @@ impl Hand<'_> {
         let mut sink = ReplySink {
             stream: &conn.stream,
             output: &mut conn.output,
+            express: Express::new(&self.context.courier, &self.parcel),
             reply: &mut conn.reply,
             facts: RequestFacts::of(head),
             request_id: &conn.marks.id,
@@ -102,19 +111,23 @@ impl Hand<'_> {
         let line = request_line(head, head.source(&conn.head));
         self.context.row.begin(self.index, sink.stamp.now_ms, line);
         let resumed = parked.resume(self.index, &mut sink);
+        sink.regain();
         self.context.row.end(self.index);
         conn.marks.app_ns += self.context.spent_since(since);
         match resumed {
             Resumed::Parked => {
                 sink.park();
+                drop(sink);
                 conn.stage = Stage::Replying(parked);
             }
             Resumed::Done => {
                 let ending = sink.finish();
+                drop(sink);
                 let bytes = mem::take(&mut conn.head);
                 self.settle(conn, ending, &bytes);
             }
             Resumed::Failed => {
+                drop(sink);
                 let bytes = mem::take(&mut conn.head);
                 self.failed(conn, &bytes);
             }

@@ -4,17 +4,19 @@ Runs once in each interpreter. The server puts in `SOURCES`: {module name: (is a
 `NATIVE`: functions of its own that the modules of `_rwsgi` find among their globals.
 """
 
-import importlib.abc
-import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 
 
-class Embedded(importlib.abc.InspectLoader):
+class Embedded:
     """Loader of one embedded module; tracebacks show its lines."""
 
     def __init__(self, name):
         self.package, self.text = SOURCES[name]
         self.path = f"<rwsgi>/{name.replace('.', '/')}{'/__init__' if self.package else ''}.py"
+
+    def create_module(self, spec):
+        return None
 
     def is_package(self, name):
         return self.package
@@ -34,7 +36,7 @@ class Embedded(importlib.abc.InspectLoader):
         exec(self.get_code(module.__name__), module.__dict__)
 
 
-class Finder(importlib.abc.MetaPathFinder):
+class Finder:
     """Finds the embedded modules below one top-level name."""
 
     def __init__(self, top):
@@ -44,10 +46,8 @@ class Finder(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] != self.top or name not in SOURCES:
             return None
         loader = Embedded(name)
-        spec = importlib.util.spec_from_loader(name, loader, origin=loader.path)
+        spec = ModuleSpec(name, loader, origin=loader.path, is_package=loader.package)
         spec.has_location = True
-        if loader.package:
-            spec.submodule_search_locations = []
         return spec
 
 

@@ -1,0 +1,385 @@
+//! Who sends what an application yields while it makes the next block already?
+//!
+//! A block that comes microseconds after the one before is dear as a system call of its own. PEP
+//! 3333 ("Buffering and Streaming") lets a server go on with the application if another thread
+//! goes on with the transmission: the courier. It is given such blocks at once and sends without
+//! waiting for more of them; those that come before it gets to run leave together.
+//!
+//! Must not know: HTTP, the interpreter: it needs neither, so no application can hold it up.
+//!
+//! Invariants:
+//! 1. No block waits for another block: what was handed over is sent even if nothing follows.
+//! 2. A socket is used by the courier only between [`Express::carry`] and [`Express::regain`];
+//!    whoever regains (or drops the [`Express`]) knows that it is not in use any more.
+//! 3. Bytes leave in the order in which they came.
+//! 4. The thread lives while there is work for it. An idle worker has none.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use nix::sys::socket::{MsgFlags, send};
+
+use super::output::{Flushed, Output};
+use super::transport::Stream;
+use crate::system::clock::now_ns;
+use crate::system::raw;
+
+/// A block that comes so soon after another, in nanoseconds, is handed over.
+const SOON_NS: u64 = 50_000;
+/// Most bytes that wait with the courier for one reply; then the application's thread sends, and
+/// sees what the client takes.
+const MOST: usize = 64 * 1024;
+/// How long a socket that took nothing is left alone.
+const RETRY: Duration = Duration::from_millis(5);
+/// A courier with nothing to do for so long ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A worker's courier.
+#[derive(Debug, Default)]
+pub struct Courier {
+    round: Mutex<Round>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    parcels: VecDeque<Arc<Parcel>>,
+    /// There is a thread.
+    at_work: bool,
+    /// It waits to be called.
+    waiting: bool,
+}
+
+/// What one thread's reply has handed over. Used again and again.
+#[derive(Debug, Default)]
+pub struct Parcel(Mutex<Load>);
+
+#[derive(Debug, Default)]
+struct Load {
+    socket: RawFd,
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Bytes sent since the load was opened.
+    total: u64,
+    /// The socket took less than it was offered.
+    blocked: bool,
+    /// The courier has it on its round.
+    queued: bool,
+    failed: Option<io::Error>,
+}
+
+impl Load {
+    fn pending(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Sends what the socket takes.
+    fn send(&mut self) {
+        self.blocked = false;
+        while self.pending() > 0 && self.failed.is_none() {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match send(self.socket, &self.bytes[self.sent..], flags) {
+                Ok(count) => {
+                    self.sent += count;
+                    self.total += count as u64;
+                }
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EAGAIN) => {
+                    self.blocked = true;
+                    return;
+                }
+                Err(errno) => self.failed = Some(errno.into()),
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        (self.sent, self.total, self.blocked, self.failed) = (0, 0, false, None);
+    }
+}
+
+impl Parcel {
+    fn load(&self) -> MutexGuard<'_, Load> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Courier {
+    fn round(&self) -> MutexGuard<'_, Round> {
+        self.round.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a parcel on the round. False: there is no courier, and none could be started.
+    fn take(self: &Arc<Self>, parcel: &Arc<Parcel>) -> bool {
+        let mut round = self.round();
+        if !round.at_work {
+            let courier = Arc::clone(self);
+            let thread = std::thread::Builder::new().name("rwsgi-courier".to_owned());
+            if thread.spawn(move || courier.work()).is_err() {
+                return false;
+            }
+            round.at_work = true;
+        }
+        round.parcels.push_back(Arc::clone(parcel));
+        let waiting = std::mem::replace(&mut round.waiting, false);
+        drop(round);
+        if waiting {
+            self.bell.notify_one();
+        }
+        true
+    }
+
+    fn work(&self) {
+        // Signals are for threads that can do something about them.
+        if let Err(errno) = SigSet::all().thread_block() {
+            tracing::debug!("The courier takes signals, too: {errno}");
+        }
+        raw::do_not_preempt();
+        let mut blocked: Vec<Arc<Parcel>> = Vec::new();
+        while let Some(next) = self.next(!blocked.is_empty()) {
+            blocked.extend(next);
+            blocked.retain(|parcel| {
+                let mut load = parcel.load();
+                load.send();
+                load.queued = load.blocked;
+                load.blocked
+            });
+        }
+    }
+
+    /// What is to be sent: `Some(None)` is what was blocked before. `None`: nothing, for long.
+    fn next(&self, retry: bool) -> Option<Option<Arc<Parcel>>> {
+        let mut round = self.round();
+        loop {
+            if let Some(parcel) = round.parcels.pop_front() {
+                return Some(Some(parcel));
+            }
+            round.waiting = true;
+            let span = if retry { RETRY } else { IDLE };
+            let (guard, timeout) =
+                self.bell.wait_timeout(round, span).unwrap_or_else(PoisonError::into_inner);
+            round = guard;
+            round.waiting = false;
+            if timeout.timed_out() && round.parcels.is_empty() {
+                round.at_work = retry;
+                return retry.then_some(None);
+            }
+        }
+    }
+}
+
+/// A reply's way to the courier.
+pub struct Express<'a> {
+    courier: &'a Arc<Courier>,
+    parcel: &'a Arc<Parcel>,
+    /// Something was handed over and not regained.
+    open: bool,
+    /// When the block before was sent or handed over; 0: there was none.
+    last_ns: u64,
+}
+
+impl<'a> Express<'a> {
+    /// For a thread's next reply.
+    pub fn new(courier: &'a Arc<Courier>, parcel: &'a Arc<Parcel>) -> Self {
+        Express { courier, parcel, open: false, last_ns: 0 }
+    }
+
+    /// Sends a block that is in `output`, by itself or by the courier.
+    pub fn send(&mut self, stream: &Stream, output: &mut Output) -> io::Result<Flushed> {
+        let now = now_ns();
+        let soon = self.last_ns != 0 && now - self.last_ns < SOON_NS;
+        self.last_ns = now;
+        if soon && self.carry(stream, output) {
+            return Ok(Flushed::Drained);
+        }
+        self.regain(output)?;
+        output.flush(stream)
+    }
+
+    /// Hands over what waits in `output`. False: its owner has to see to it.
+    fn carry(&mut self, stream: &Stream, output: &mut Output) -> bool {
+        let mut guard = self.parcel.load();
+        let load = &mut *guard;
+        let unfit = load.blocked || load.failed.is_some() || !output.is_buffered();
+        if unfit || load.pending() + output.pending() > MOST {
+            return false;
+        }
+        load.socket = stream.as_fd().as_raw_fd();
+        output.hand_over(&mut load.bytes, &mut load.sent);
+        self.open = true;
+        if load.queued {
+            return true;
+        }
+        load.queued = true;
+        drop(guard);
+        let taken = self.courier.take(self.parcel);
+        if !taken {
+            self.parcel.load().queued = false;
+        }
+        taken
+    }
+
+    /// Takes back what was not sent yet, in front of what is in `output`. An error is one of the
+    /// socket's.
+    pub fn regain(&mut self, output: &mut Output) -> io::Result<()> {
+        if !self.open {
+            return Ok(());
+        }
+        self.open = false;
+        let mut load = self.parcel.load();
+        let failed = load.failed.take();
+        let (sent, blocked) = (load.sent, load.blocked);
+        output.total += load.total;
+        output.take_back(&mut load.bytes, sent, blocked);
+        load.clear();
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Express<'_> {
+    fn drop(&mut self) {
+        // After a panic: the socket is about to be closed.
+        if self.open {
+            self.parcel.load().clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Stream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        (Stream::Unix(mio::net::UnixStream::from_std(ours)), theirs)
+    }
+
+    fn ends() -> (Arc<Courier>, Arc<Parcel>) {
+        (Arc::default(), Arc::default())
+    }
+
+    fn read(stream: &mut UnixStream, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// As if the block before had been sent just now, on however slow a machine.
+    fn put(express: &mut Express<'_>, stream: &Stream, output: &mut Output, text: &[u8]) -> Flushed {
+        output.buffer().extend_from_slice(text);
+        express.last_ns = now_ns() + SOON_NS;
+        match express.carry(stream, output) {
+            true => Flushed::Drained,
+            false => {
+                express.regain(output).unwrap();
+                output.flush(stream).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_arrives_though_nothing_follows() {
+        let (courier, parcel) = ends();
+        let (stream, mut client) = pair();
+        let (mut express, mut output) = (Express::new(&courier, &parcel), Output::default());
+        for text in ["one", "two", "six"] {
+            assert_eq!(put(&mut express, &stream, &mut output, text.as_bytes()), Flushed::Drained);
+            assert_eq!(output.pending(), 0);
+            assert_eq!(read(&mut client, 3), text.as_bytes());
+        }
+        express.regain(&mut output).unwrap();
+        assert_eq!((output.pending(), output.total), (0, 9));
+    }
+
+    #[test]
+    fn order_is_kept_whoever_sends() {
+        let (courier, parcel) = ends();
+        let (stream, mut client) = pair();
+        let mut expected = Vec::new();
+        let mut output = Output::default();
+        for round in 0..2_000u32 {
+            let mut express = Express::new(&courier, &parcel);
+            for step in 0..round % 7 {
+                let text = format!("{round}.{step} ");
+                put(&mut express, &stream, &mut output, text.as_bytes());
+                expected.extend_from_slice(text.as_bytes());
+                if (round + step) % 5 == 0 {
+                    express.regain(&mut output).unwrap();
+                    assert_eq!(output.flush(&stream).unwrap(), Flushed::Drained);
+                }
+            }
+            express.regain(&mut output).unwrap();
+            assert_eq!(output.flush(&stream).unwrap(), Flushed::Drained);
+            let more = read(&mut client, expected.len());
+            assert_eq!(more, expected);
+            expected.clear();
+        }
+    }
+
+    #[test]
+    fn a_client_that_reads_nothing_is_noticed_and_served_when_it_does() {
+        let (courier, parcel) = ends();
+        let (stream, mut client) = pair();
+        let (mut express, mut output) = (Express::new(&courier, &parcel), Output::default());
+        let block = [b'x'; 8192];
+        let mut sent = 0;
+        while put(&mut express, &stream, &mut output, &block) == Flushed::Drained {
+            sent += block.len();
+        }
+        sent += block.len();
+        assert!(output.is_blocked());
+        let waiting = output.pending();
+        let mut taken = read(&mut client, sent - waiting).len();
+        output.unblock();
+        while taken < sent {
+            let _ = output.flush(&stream).unwrap();
+            output.unblock();
+            let mut buffer = [0; 4096];
+            taken += client.read(&mut buffer).unwrap();
+        }
+        assert_eq!((taken, output.pending()), (sent, 0));
+    }
+
+    #[test]
+    fn a_client_that_is_gone_is_an_error_for_whoever_comes_next() {
+        let (courier, parcel) = ends();
+        let (stream, client) = pair();
+        let (mut express, mut output) = (Express::new(&courier, &parcel), Output::default());
+        drop(client);
+        output.buffer().extend_from_slice(b"lost");
+        assert!(express.carry(&stream, &mut output));
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while parcel.load().failed.is_none() && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        output.buffer().extend_from_slice(b"more");
+        assert!(!express.carry(&stream, &mut output));
+        assert!(express.regain(&mut output).is_err());
+    }
+
+    #[test]
+    fn a_dropped_express_leaves_nothing_behind() {
+        let (courier, parcel) = ends();
+        let (stream, mut client) = pair();
+        let mut output = Output::default();
+        // Held, so that the courier cannot send in between.
+        parcel.load().queued = true;
+        let mut express = Express::new(&courier, &parcel);
+        output.buffer().extend_from_slice(b"of the last reply");
+        assert!(express.carry(&stream, &mut output));
+        drop(express);
+        assert_eq!(parcel.load().pending(), 0);
+        let Stream::Unix(socket) = &stream else { unreachable!("made so") };
+        (&mut &*socket).write_all(b"!").unwrap();
+        assert_eq!(read(&mut client, 1), b"!");
+    }
+}
