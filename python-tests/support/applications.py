@@ -20,6 +20,8 @@ VENV = Path(os.environ.get("APPS_VENV") or ROOT / ".venv-apps")
 #: For modules whose applications live there.
 marks = [
     pytest.mark.applications,
+    # Setting one up is a minute's work for a machine that has nothing else to do.
+    pytest.mark.timeout(500),
     pytest.mark.skipif(not (VENV / "bin" / "python").exists(), reason=f"no {VENV}: ./test makes it, from requirements-apps.txt"),
     pytest.mark.skipif("SERVER" in os.environ, reason="another server has to be installed beside the applications"),
 ]
@@ -27,7 +29,7 @@ marks = [
 
 def run(*words: str | Path, cwd: Path, **env: str) -> str:
     """Runs a command of the environment; the applications' warnings about their own code are not of interest."""
-    done = subprocess.run([VENV / "bin" / words[0], *words[1:]], cwd=cwd, capture_output=True, text=True, timeout=120,
+    done = subprocess.run([VENV / "bin" / words[0], *words[1:]], cwd=cwd, capture_output=True, text=True, timeout=400,
                           env=clean_environment(VIRTUAL_ENV=str(VENV), PYTHONWARNINGS="ignore", **env))
     assert done.returncode == 0, f"{words}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout
