@@ -293,6 +293,7 @@ def test_the_log_says_what_to_check(serve, app, tmp_path):
     assert "Traceback" in log
     hint = [line for line in log.splitlines() if "sys.path" in line]
     assert hint and any("apps" in line for line in hint), f"no hint with the directory:\n{log}"
+    assert all(". Check the name" in line for line in hint), "two sentences run into one"
 
 
 def test_a_worker_that_dies_while_booting_is_exit_3(serve):
