@@ -19,6 +19,15 @@ from support.server import clean_environment, eventually
 from support.twins import twins  # noqa: F401
 
 
+#: Gunicorn's master does not see a worker end that was told to while it booted.
+BOOTED = """
+import json, os
+def post_worker_init(worker):
+    with open(os.environ["NOTES"], "a") as file:
+        file.write(json.dumps([worker.pid, "booted"]) + "\\n")
+"""
+
+
 def request(line: str, *fields: str, body: str = "") -> bytes:
     return ("\r\n".join([line, "Host: example:8080", *fields, "Connection: close"]) + "\r\n\r\n" + body).encode("latin-1")
 
@@ -52,9 +61,10 @@ SAME = {
 def test_environ(twins, args):  # noqa: F811
     def played(twin):
         twin.start(*args)
+        twin.wait_note("booted", 2 if args else 1)
         return {name: environ(twin.ask(data)) for name, data in SAME.items()}
 
-    theirs, ours = twins(played)
+    theirs, ours = twins(played, BOOTED)
     assert theirs["HTTP/1.0"].pop("wsgi.early_hints"), "which could not be sent"
     assert ours == theirs
 
@@ -173,15 +183,6 @@ class Collector:
         return self.received
 
 
-#: Gunicorn's master does not see a worker end that was told to while it booted.
-BOOTED = """
-import json, os
-def post_worker_init(worker):
-    with open(os.environ["NOTES"], "a") as file:
-        file.write(json.dumps([worker.pid, "booted"]) + "\\n")
-"""
-
-
 @pytest.mark.parametrize("args, configuration", [
     ([], ""),
     (["--statsd-prefix", "shop", "--dogstatsd-tags", "a:b,c"], ""),
@@ -251,11 +252,12 @@ UNLIKE = {"wsgi_app", "limit_request_line", "control_socket", "control_socket_di
 def test_the_configuration_hooks_see(twins, args, configuration):  # noqa: F811
     def played(twin):
         twin.start(*args)
-        twin.ask()
+        twin.wait_note("booted")
         seen = json.loads((twin.directory / "configuration.json").read_text())
+        twin.wait_note("booted", seen["workers"])
         return {name: "HERE" if value == str(twin.directory) else value for name, value in seen.items()}
 
-    theirs, ours = twins(played, DUMP + configuration)
+    theirs, ours = twins(played, BOOTED + DUMP + configuration)
     assert {name: (theirs[name], ours.get(name)) for name in theirs if name not in UNLIKE and ours.get(name) != theirs[name]} == {}
 
 

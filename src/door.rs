@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +87,9 @@ pub trait Runtime: Forks {
     /// As `load`, in a process whose children are to share what it loads: the garbage collector
     /// rests, because it writes to every object it looks at.
     fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure>;
+    /// Has a byte written to `end` when a signal arrives that the application handles, so that
+    /// the one who waits calls `check_signals`. Called once, in the main thread.
+    fn wake_by(&self, _end: BorrowedFd<'_>) {}
     /// Runs handlers the application installed with `signal.signal`, after an interrupted wait.
     /// True: a handler raised SystemExit or KeyboardInterrupt, the process is asked to end.
     fn check_signals(&self) -> bool;

@@ -5,6 +5,7 @@
 //! Invariant: every method leaves no Python exception pending and no panic unwinds through Python.
 
 use std::ffi::OsString;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -202,6 +203,17 @@ impl Runtime for PyRuntime {
         let loaded = self.load(spec);
         flush_streams();
         loaded
+    }
+
+    fn wake_by(&self, end: BorrowedFd<'_>) {
+        Python::attach(|py| {
+            let told = py
+                .import("_rwsgi_support")
+                .and_then(|support| support.call_method1("wake_by", (end.as_raw_fd(),)));
+            if let Err(error) = told {
+                tracing::error!("Signals of the application's may be noticed late: {error}");
+            }
+        });
     }
 
     fn check_signals(&self) -> bool {

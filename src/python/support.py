@@ -314,6 +314,15 @@ def spew():
     threading.settrace(trace)
 
 
+def wake_by(end):
+    """Has the interpreter's handler of signals write there, unless the application wants it elsewhere."""
+    import _signal
+
+    before = _signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+    if before != -1:
+        _signal.set_wakeup_fd(before)
+
+
 def sources(extra):
     """The files the loaded modules came from, and those that `extra` names (glob patterns, too)."""
     import glob

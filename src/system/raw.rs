@@ -265,16 +265,20 @@ static OVERFLOWED: [AtomicU32; 65] = [const { AtomicU32::new(0) }; 65];
 /// Which signal numbers were delivered since [`forget_signals`], as bits.
 static ARRIVED: AtomicU64 = AtomicU64::new(0);
 
+/// The mark of a signal that was reported by the server's own handler.
+pub(super) const OURS: u8 = 0x80;
+
 extern "C" fn on_signal(signal: libc::c_int) {
     ARRIVED.fetch_or(1 << (signal as u32 % 64), Ordering::Relaxed);
     let fd = SIGNAL_PIPE.load(Ordering::Relaxed);
-    let byte = signal as u8;
+    // Marked as ours: CPython, which may be told to write here, too, writes plain numbers.
+    let byte = signal as u8 | OURS;
     // SAFETY: errno is this thread's own; write is async-signal-safe and `byte` is live.
     unsafe {
         let errno = libc::__errno_location();
         let saved = *errno;
         if fd >= 0 && libc::write(fd, ptr::from_ref(&byte).cast(), 1) != 1 {
-            OVERFLOWED[usize::from(byte).min(64)].fetch_add(1, Ordering::Relaxed);
+            OVERFLOWED[(signal as usize).min(64)].fetch_add(1, Ordering::Relaxed);
         }
         *errno = saved;
     }

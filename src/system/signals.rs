@@ -119,7 +119,7 @@ pub fn signal_name(number: i32) -> String {
 #[derive(Debug)]
 pub struct Signals {
     read: OwnedFd,
-    _write: OwnedFd,
+    write: OwnedFd,
 }
 
 impl Signals {
@@ -133,7 +133,7 @@ impl Signals {
             raw::dispose(signal.number(), Disposition::Reported)?;
         }
         raw::dispose(libc::SIGPIPE, Disposition::Ignored)?;
-        Ok(Signals { read, _write: write })
+        Ok(Signals { read, write })
     }
 
     /// Reports `wanted` again, in case somebody else took one of them over meanwhile.
@@ -166,12 +166,18 @@ impl Signals {
         raw::has_arrived(signal.number())
     }
 
+    /// Where others may write a byte without the highest bit, to have the loop look up.
+    pub fn wake_end(&self) -> BorrowedFd<'_> {
+        self.write.as_fd()
+    }
+
     /// Takes everything that has arrived, in order of arrival.
     pub fn drain(&self) -> Vec<Signal> {
         let mut arrived = Vec::new();
         let mut buffer = [0u8; 128];
         while let Ok(count @ 1..) = nix::unistd::read(&self.read, &mut buffer) {
-            let numbers = buffer.iter().take(count).map(|byte| i32::from(*byte));
+            let ours = buffer.iter().take(count).filter(|byte| **byte & raw::OURS != 0);
+            let numbers = ours.map(|byte| i32::from(*byte & !raw::OURS));
             arrived.extend(numbers.filter_map(Signal::from_number));
         }
         for signal in Signal::RECEIVABLE {

@@ -111,6 +111,7 @@ fn boot(
     app.settle().map_err(Failure::Load)?;
     // An application that installed handlers of its own for these would make us deaf to the master.
     let signals = early.renew(&WANTED).map_err(os("cannot receive signals"))?;
+    runtime.wake_by(signals.wake_end());
     orphans::end_with(Tie::Term).map_err(os("cannot be tied to the master"))?;
 
     if let Some(hooks) = &settings.hooks {

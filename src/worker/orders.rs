@@ -44,7 +44,9 @@ pub fn obey(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
             _ => {}
         }
     }
-    hand.context.runtime.check_signals();
+    if hand.context.runtime.check_signals() {
+        crew.state().quit = true;
+    }
 }
 
 fn interrupted(hand: &Hand<'_>) {
