@@ -93,6 +93,7 @@ def test_busy_connections_are_not_closed_for_new_ones(serve, threads):
     waiting.socket.settimeout(0.5)
     with pytest.raises(AssertionError, match="nothing more came"):
         waiting.reply()
+    server.log.wait(r"All 3 connections of this worker are in use \(worker_connections\)")
     busy[0].send(b"cd")
     assert busy[0].reply().status == 200
     # Idle from here on, and kept alive for long: it makes room.
@@ -104,6 +105,7 @@ def test_busy_connections_are_not_closed_for_new_ones(serve, threads):
         assert wire.reply().status == 200
         wire.close()
     waiting.close()
+    assert len(server.log.find("connections of this worker")) == 1, "said once for a while"
 
 
 def test_a_pipelined_burst_keeps_nobody_waiting(serve, threads):

@@ -19,7 +19,7 @@ from support.server import EXAMPLES, ROOT, clean_environment, server_command
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-TEXTS = [*PAGES, ROOT / "README.md"]
+TEXTS = [*PAGES, ROOT / "README.md", ROOT / "SECURITY.md"]
 
 
 def name(path: Path) -> str:
@@ -180,6 +180,23 @@ def test_the_signals_are_those_the_master_acts_on():
     assert listed == acted
     manual = (ROOT / "python/data/data/share/man/man1/rwsgi.1").read_text()
     assert all(re.search(rf"\b{word}\b", manual) for word in listed - {"CHLD"})
+
+
+def test_the_defaults_that_protect_are_those_of_the_settings(settings):
+    """SECURITY.md names each limit with its default: the number as the reference page has it."""
+    reference = (DOCS / "settings.md").read_text()
+    table = (ROOT / "SECURITY.md").read_text().split("## Defaults", 1)[1]
+    compared = 0
+    for row in re.findall(r"^\| .*$", table, re.M)[1:]:
+        names, said = re.findall(r"`(\w+)`", row.split("|")[2]), row.split("|")[3].strip()
+        assert set(names) <= settings, names
+        numbers = [str(int(n) * (1024 if "KiB" in said else 1)) for n in re.findall(r"\d+", said)]
+        if numbers and len(numbers) == len(names):
+            for one, number in zip(names, numbers):
+                section = reference.split(f"### {one}\n", 1)[1].split("\n### ", 1)[0]
+                assert re.search(rf"Default: `{number}`", section), f"{one}: {number}\n{section}"
+                compared += 1
+    assert compared >= 12
 
 
 def pins(name: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.server import APPS, clean_environment, eventually, server_command
+from support.status import figure
 from support.wire import Malformed, Wire
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
@@ -148,6 +149,55 @@ def test_no_new_processes(serve, tmp_path):
         shutil.rmtree(home, ignore_errors=True)
 
 
+def limit_memory(pid, more):
+    """The process may have so many more bytes than it has."""
+    size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+    before = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + more, before[1]))
+    return before
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_out_of_memory_in_the_application(serve, threads):
+    """It gets its MemoryError, its client a 500, and everybody else what they came for."""
+    server = serve("starving", "--threads", threads)
+    [worker] = server.booted(1)
+    serves(server.address)
+    limit_memory(worker, 512 << 20)
+    for _ in range(20):
+        assert get(server.address, "/hold?1000000000").status == 500
+        assert get(server.address, "/hold?1000000").body == b"1000000"
+    server.log.wait("MemoryError")
+    with Wire(server.address) as wire:
+        # Longer than what may be had: it goes to a file.
+        assert wire.request("POST", "/size", body=b"x" * 1_000_000).status == 200
+    assert server.booted(1) == [worker] and len(server.log.find("Booting worker")) == 1
+
+
+def test_no_memory_for_another_thread(serve):
+    """Those that are there serve on; when there is memory again, so are the others."""
+    server = serve("starving", "--threads", "4")
+    [worker] = server.booted(1)
+    serves(server.address)
+    before = limit_memory(worker, 256 << 10)
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(server.address)) for _ in range(6)]
+        for wire in wires:
+            wire.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert [wire.reply().status for wire in wires] == [200] * 6
+    resource.prlimit(worker, resource.RLIMIT_AS, before)
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(server.address)) for _ in range(8)]
+        began = time.monotonic()
+        for wire in wires:
+            wire.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert [wire.reply().status for wire in wires] == [200] * 8
+        assert time.monotonic() - began < 3, "one after the other"
+    assert len(server.log.find("Booting worker")) == 1
+    # Said, and not once for each request.
+    assert len(server.log.find("(?i)thread")) < 20
+
+
 @root_only
 def test_a_full_disk_for_bodies(serve, tmp_path):
     with small_disk(tmp_path / "disk") as disk:
@@ -167,11 +217,12 @@ def test_a_full_disk_for_bodies(serve, tmp_path):
 @root_only
 def test_a_full_disk_for_logs(serve, tmp_path):
     with small_disk(tmp_path / "disk") as disk:
-        server = serve("starving", "--access-logfile", disk / "access", "--capture-output")
+        server = serve("starving", "--access-logfile", disk / "access", "--capture-output", "--status-bind", "127.0.0.1:0")
         (disk / "filler").write_bytes(b"x" * 1_000_000)
         for _ in range(300):
             assert get(server.address, "/" + "z" * 500).status == 200
         (disk / "filler").unlink()
+        assert figure(server, "rwsgi_log_lines_dropped_total", log="access") > 100
         get(server.address, "/after-the-flood")
         eventually(lambda: b"/after-the-flood" in (disk / "access").read_bytes(), "logging to go on")
         server.stop()
@@ -212,6 +263,28 @@ def test_a_stopped_worker_goes_on(serve, threads):
     time.sleep(3)
     os.kill(worker, signal.SIGCONT)
     assert int(get(server.address, "/pid").body) == worker
+
+
+def test_a_stopped_worker_keeps_nobody_waiting(serve):
+    """What is in the queue goes to the others; what it had begun waits for SIGCONT."""
+    server = serve("starving", "--workers", "2", "--timeout", "30")
+    first = server.booted(2)[0]
+    with contextlib.ExitStack() as stack:
+        held, kept = None, [stack.enter_context(Wire(server.address)) for _ in range(8)]
+        for wire in kept:
+            if int(wire.get("/pid").body) == first:
+                held = wire
+        if held is None:
+            pytest.skip("all connections went to the other worker")
+        os.kill(first, signal.SIGSTOP)
+        try:
+            held.send(b"GET /pid HTTP/1.1\r\nHost: a\r\n\r\n")
+            for _ in range(20):
+                assert int(get(server.address, "/pid").body) != first
+        finally:
+            os.kill(first, signal.SIGCONT)
+        assert int(held.reply().body) == first
+    assert len(server.log.find("Booting worker")) == 2
 
 
 def test_as_pid_1_with_foreign_children(serve):

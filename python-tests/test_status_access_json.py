@@ -145,6 +145,43 @@ def test_failures_name_their_request_and_others_do_not_differ(serve):
             assert len([1 for name, _ in reply.fields if name.lower() == "x-request-id"]) == 1, path
 
 
+@pytest.mark.parametrize("sent, status", [
+    (b"GET /x HTTP/9.9\r\n\r\n", 505),
+    (b"GET /x HTTP/1.1\r\nX-Request-Id: unread\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: a\r\n", 408),
+    (b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", 408),
+])
+def test_a_refused_request_has_one_too(serve, tmp_path, sent, status):
+    """The client is told it, and the lines of both logs bear it."""
+    log = Logged(serve, tmp_path, "--access-log-json", "--request-id", "--header-timeout", "0.5", "--body-timeout", "0.5")
+    with Wire(log.server.address) as wire:
+        reply = wire.send(sent).reply()
+    name = reply.get("x-request-id")
+    assert reply.status == status and uuid.UUID(name).version == 7
+    [line] = log.lines(1)
+    assert (line["status"], line["request_id"]) == (status, name)
+    log.server.log.wait(f"127.0.0.1: .*\\(id {name}\\)")
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_refused_body_keeps_the_id_of_its_head(serve, apart):
+    server = serve("probe:application", "--request-id")
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nX-Request-Id: from-the-proxy-2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Wire(server.address) as wire:
+        if apart:
+            wire.send(head[:-2])
+            wire.send(head[-2:] + b"5\r\nhe")
+            wire.send(b"llo")
+        else:
+            wire.send(head + b"5\r\nhello")
+        reply = wire.send(b"!!").reply()
+        assert reply.status == 400 and reply.get("x-request-id") == "from-the-proxy-2"
+    server.log.wait(r"Invalid request from ip=127.0.0.1: .* \(id from-the-proxy-2\)")
+    with Wire(server.address) as wire:
+        reply = wire.get("/x", "X-Request-Id: from-the-proxy-3", "X-Forwarded-Proto: https", "X-Forwarded-Protocol: http")
+        assert reply.status == 400 and reply.get("x-request-id") == "from-the-proxy-3"
+
+
 def test_without_asking_there_is_none(serve):
     server = serve("probe:application")
     with Wire(server.address) as wire:

@@ -171,3 +171,22 @@ def test_every_metric_is_documented(used):
     for family in families(used, "text"):
         name = family.name + ("_total" if family.type == "counter" else "")
         assert f"`{name}`" in page, name
+
+
+def test_a_full_worker_is_counted(serve):
+    server = serve("probe:application", "--keep-alive", "30", "--worker-connections", "2", *STATUS)
+
+    def full(how):
+        return figure(server, "rwsgi_connections_full_total", then=how)
+
+    assert (full("closed"), full("waiting")) == (0, 0)
+    with Wire(server.address) as first, Wire(server.address) as second:
+        for wire in (first, second):
+            wire.get("/pid")
+        with Wire(server.address) as third:
+            third.get("/pid")
+            assert (full("closed"), full("waiting")) == (1, 0)
+            for wire in (second, third):
+                wire.send("GET / HTTP")
+            with Wire(server.address):
+                eventually(lambda: full("waiting") == 1, "nobody to make room")

@@ -380,8 +380,8 @@ def input_by_thread(environ, start_response):
 # Replies that never end
 
 class Endless:
-    def __init__(self, pause):
-        self.pause = pause
+    def __init__(self, pause, block=b"x" * 1000):
+        self.pause, self.block = pause, block
 
     def __iter__(self):
         return self
@@ -389,7 +389,7 @@ class Endless:
     def __next__(self):
         if self.pause:
             time.sleep(self.pause)
-        return b"x" * 1000
+        return self.block
 
     def close(self):
         closed.append("endless")
@@ -405,6 +405,13 @@ def endless(environ, start_response):
 def endless_fast(environ, start_response):
     start_response("200 OK", TEXT)
     return Endless(0)
+
+
+@view
+def trickle(environ, start_response):
+    """A reply that no buffer is ever full of."""
+    start_response("200 OK", TEXT)
+    return Endless(0.1, b"x")
 
 
 @view

@@ -1,7 +1,7 @@
 """For test_starvation.py: takes bodies, logs at will, leaves orphans."""
 
 import os
-import sys
+import select
 
 
 def application(environ, start_response):
@@ -19,6 +19,10 @@ def application(environ, start_response):
         os.wait()
     elif path == "/raise":
         raise ValueError("raised " + "y" * 500)
+    elif path == "/hold":
+        body = b"%d" % len(bytearray(int(environ["QUERY_STRING"])))
+    elif path == "/wait":
+        select.select([], [], [], 0.5)
     elif path == "/pid":
         body = b"%d" % os.getpid()
     start_response("200 OK", [("Content-Length", str(len(body)))])

@@ -1,183 +1,46 @@
-"""Lays siege to a server on the loopback: thousands of slow clients, floods of connections and
-resets, and beside them normal clients, whose requests have to be answered as if nothing were.
+"""Lays siege to a server on the loopback, in turns: thousands of slow clients, a flood of short
+connections, a storm of resets, connections whose network is gone. Beside each, normal requests have
+to be answered as if nothing were.
 
-    python python-tests/siege                                   # the last build of rwsgi, a minute
+    python python-tests/siege                                   # the last build of rwsgi, three minutes
     python python-tests/siege --slow 2000 --seconds 10 --rate 300
     python python-tests/siege -- gunicorn --workers 2 --threads 4
 
-One process, one thread, no dependencies. Measured first in peace, then under siege; the exit status
-is 1 if a normal request failed, its 99th percentile grew by more than --factor, or the server kept
-memory it took.
+No dependencies; epoll, and few bytes: at full size the besiegers take a fraction of a core, and say
+which. The exit status is 1 if a normal request failed, the 99th percentile of their times grew by more
+than --factor (over the worse of two times of peace, before and after), a worker died, or the server
+kept memory it took.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import random
+import re
 import resource
-import socket
-import struct
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__).resolve().parent]
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(HERE.parent), str(HERE), *(p for p in sys.path if Path(p or ".").resolve() != HERE)]
 
+from crowd import Crowd, half_open  # noqa: E402
+from support.network import Elsewhere, NoNetworks  # noqa: E402
 from support.server import Servers, server_command  # noqa: E402
 
-NORMAL = b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n"
-RESET = struct.pack("ii", 1, 0)
-
-
-class Slow:
-    """One slow client: what it sends at once, what it drips, whether it reads."""
-
-    KINDS = {
-        "head": (b"GET / HTTP/1.1\r\nHost: a\r\nX-Drip: ", b"a", True),
-        "body": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", b"b", True),
-        "chunks": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nc\r\n", True),
-        "reader": (b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n", b"", False),
-        "silent": (b"", b"", True),
-    }
-
-
-class Siege:
-    def __init__(self, address, dice):
-        self.address, self.dice = address, dice
-        self.slow: list[tuple[socket.socket, bytes, bool]] = []
-        self.pending: list[tuple[socket.socket, bytes]] = []
-        self.lost = 0
-        #: So many slow clients are there to be; they come a few at a time, as the kernel's queue is short.
-        self.growing = 0
-
-    def connect(self, small=False):
-        sock = socket.socket()
-        if small:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.setblocking(False)
-        try:
-            sock.connect(self.address)
-        except BlockingIOError:
-            pass
-        return sock
-
-    def besiege(self, count):
-        """Adds slow clients until `count` are there."""
-        kinds = list(Slow.KINDS)
-        for _ in range(count - len(self.slow)):
-            first, drip, reads = Slow.KINDS[kinds[len(self.slow) % len(kinds)]]
-            sock = self.connect(small=not reads)
-            self.slow.append((sock, drip, reads))
-            self.pending.append((sock, first))
-
-    def drip(self, share):
-        """A share of the slow clients sends a few bytes; those the server sent away come anew."""
-        pending, self.pending[:] = list(self.pending), []
-        for sock, first in pending:
-            try:
-                sock.send(first)
-            except BlockingIOError:
-                self.pending.append((sock, first))
-            except OSError:
-                pass
-        for index in self.dice.sample(range(len(self.slow)), int(len(self.slow) * share)):
-            sock, drip, reads = self.slow[index]
-            try:
-                if drip:
-                    sock.send(drip)
-                elif reads and sock.recv(1) == b"":
-                    raise ConnectionResetError
-            except BlockingIOError:
-                continue
-            except OSError:
-                sock.close()
-                self.lost += 1
-                first = next(f for f, d, r in Slow.KINDS.values() if d == drip and r == reads)
-                self.slow[index] = (self.connect(small=not reads), drip, reads)
-                self.pending.append((self.slow[index][0], first))
-
-    def storm(self, count):
-        """Connections that are reset, or closed half-way into a request, at once."""
-        for number in range(count):
-            sock = socket.socket()
-            sock.settimeout(2)
-            try:
-                sock.connect(self.address)
-                if number % 3:
-                    sock.send(NORMAL[: self.dice.randrange(len(NORMAL) + 1)])
-                if number % 2:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            except OSError:
-                pass
-            sock.close()
-
-    def end(self):
-        for sock, _, _ in self.slow:
-            sock.close()
-        self.slow.clear()
-        self.growing = 0
-        self.pending.clear()
-
-
-class Normal:
-    """Normal traffic: so many requests a second, over kept connections and new ones."""
-
-    def __init__(self, address, dice):
-        self.address, self.dice, self.kept = address, dice, []
-        self.times: list[float] = []
-        self.failures: list[str] = []
-
-    def request(self):
-        began = time.monotonic()
-        try:
-            fresh = not self.kept or self.dice.random() < 0.2
-            sock = socket.create_connection(self.address, timeout=10) if fresh else self.kept.pop()
-            sock.sendall(NORMAL)
-            data = b""
-            while not data.endswith(b"siege ok"):
-                piece = sock.recv(4096)
-                if not piece:
-                    if not fresh and not data:
-                        # A kept connection may be closed by its server before the request is there.
-                        sock.close()
-                        return
-                    raise ConnectionError(f"ended after {data!r}")
-                data += piece
-            if len(self.kept) < 20:
-                self.kept.append(sock)
-            else:
-                sock.close()
-        except OSError as error:
-            self.failures.append(f"{type(error).__name__}: {error} after {time.monotonic() - began:.3f} s")
-        self.times.append(time.monotonic() - began)
+#: MiB of the workers that may be left over, and KiB a slow client may cost while it is there.
+LEFT, EACH = 24, 160
 
 
 def percentile(times, share):
     ordered = sorted(times)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
-
-
-def measure(address, siege, options, seconds):
-    """Normal traffic for so long; between two requests the siege gets its turns."""
-    normal = Normal(address, siege.dice)
-    began, done, turns = time.monotonic(), 0, 0
-    while (now := time.monotonic() - began) < seconds:
-        due = int(now * options.rate)
-        if done < due:
-            normal.request()
-            done += 1
-        elif siege.growing and turns < now * 20:
-            turns += 1
-            siege.besiege(min(siege.growing, len(siege.slow) + 40))
-            siege.drip(0.01)
-            siege.storm(options.storm // 20)
-        else:
-            time.sleep(0.0005)
-    for sock in normal.kept:
-        sock.close()
-    return normal
 
 
 def memory(pids):
@@ -190,70 +53,186 @@ def memory(pids):
     return total / 1024
 
 
-def main() -> int:
+def cpu(pids):
+    """Seconds of processor time they have used."""
+    ticks = 0
+    for pid in pids:
+        words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(words[11]) + int(words[12])
+    return ticks / 100
+
+
+class Siege:
+    """One siege: the server, the crowd, what was seen."""
+
+    def __init__(self, server, address, options):
+        self.server, self.address, self.options = server, address, options
+        self.workers = server.booted(2)
+        self.crowd = Crowd(address, options.drip, random.Random(options.seed))
+        self.complaints: list[str] = []
+        #: Each phase's 99th percentile.
+        self.p99: dict[str, float] = {}
+
+    def traffic(self, rate, seconds, share_new):
+        words = [sys.executable, str(HERE / "traffic.py"), *map(str, (*self.address, rate, seconds, share_new))]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+    def phase(self, name, seconds, storm=0.0, flood=0.0):
+        """Normal traffic for so long; beside it the crowd, resets, and a flood, so many a second."""
+        began, used, own = time.monotonic(), cpu(self.workers), time.process_time()
+        flooding = self.traffic(flood, seconds, 1) if flood else None
+        normal = self.traffic(self.options.rate, seconds, self.options.new)
+        most = 0.0
+        for process in filter(None, (normal, flooding)):
+            # What is said at the end is more than a pipe holds: it is read as it comes.
+            reader = ReadAll(process)
+            while reader.is_alive():
+                self.crowd.turn(storm)
+                if time.monotonic() - began > most:
+                    most += 5
+            self.judge(name if process is normal else f"{name}: the flood", json.loads(reader.text), process is normal)
+        span = time.monotonic() - began
+        print(f"  {'':12} server {(cpu(self.workers) - used) / span:4.2f} of a core, the crowd {(time.process_time() - own) / span:4.2f}; "
+              f"memory {memory(self.workers):6.1f} MiB; {len(self.crowd.clients)} slow clients, {self.crowd.sent_away} sent away so far",
+              flush=True)
+
+    def judge(self, name, seen, compared):
+        times, failures = seen["times"], seen["failures"]
+        p99 = percentile(times, 0.99)
+        print(f"{name:14} {len(times):7} answered {len(failures):3} failed  p50 {percentile(times, 0.5) * 1e3:6.2f} ms"
+              f"  p99 {p99 * 1e3:6.2f}  max {max(times, default=0) * 1e3:7.2f}"
+              f"  (client: {seen['cpu']:.2f} of a core, {seen['late'] * 1e3:.1f} ms late, {seen['again']} tried again)", flush=True)
+        self.complaints += [f"{name}: {failure}" for failure in failures[:10]]
+        if compared:
+            self.p99[name] = p99
+
+    def compare(self):
+        """Each phase with the worse of the two times of peace: this machine may have other work."""
+        peace = max(self.p99.pop("peace"), self.p99.pop("after"))
+        for name, p99 in self.p99.items():
+            print(f"{name:14} p99 is {p99 / peace:.2f} times that in peace")
+            if p99 > max(peace * self.options.factor, self.options.floor / 1e3):
+                self.complaints.append(f"{name}: the 99th percentile is {p99 / peace:.2f} times that in peace")
+
+    def gather(self):
+        """Waits until all slow clients are there."""
+        self.crowd.wanted = self.options.slow
+        until = time.monotonic() + 60
+        while len(self.crowd.clients) - len(self.crowd.coming) < self.options.slow * 0.98:
+            self.crowd.turn()
+            if time.monotonic() > until:
+                self.complaints.append(f"only {len(self.crowd.clients)} slow clients could connect")
+                return
+
+    def run(self, network, elsewhere):
+        options = self.options
+        self.phase("warming up", 2)
+        self.p99.clear()
+        before = memory(self.workers)
+        self.phase("peace", options.peace)
+        if options.slow:
+            self.gather()
+            self.phase("slow clients", options.seconds, storm=options.storm)
+            besieged = memory(self.workers)
+            if besieged > before + LEFT + options.slow * EACH / 1024:
+                self.complaints.append(f"{options.slow} slow clients cost {besieged - before:.0f} MiB")
+            self.crowd.end()
+        if options.flood:
+            self.phase("flood", max(1, options.flood / options.flood_rate), flood=options.flood_rate)
+        if options.resets:
+            self.phase("resets", max(1, options.resets / options.flood_rate), storm=options.flood_rate)
+        if options.half_open and network:
+            lost = half_open(network, elsewhere, options.half_open)
+            self.phase("half-open", min(10, options.seconds))
+            for sock in lost:
+                sock.close()
+        self.phase("after", options.peace)
+        self.compare()
+        self.look_back(before)
+
+    def look_back(self, before):
+        settled = time.monotonic() + 30
+        while memory(self.workers) > before + LEFT and time.monotonic() < settled:
+            time.sleep(0.5)
+        left = memory(self.workers)
+        print(f"memory of the workers: {before:.1f} MiB before, {left:.1f} after; {self.crowd.resets} connections broken off")
+        if left > before + LEFT:
+            self.complaints.append(f"{left - before:.1f} MiB are not given back")
+        if len(self.server.log.find("Booting worker")) != 2:
+            self.complaints.append("a worker died")
+        # Of each worker ten lines a second and a burst may be about peers.
+        if len(self.server.log.lines) > 500 + 25 * (self.options.seconds * 2 + 120):
+            self.complaints.append(f"the log was flooded: {len(self.server.log.lines)} lines")
+
+
+class ReadAll:
+    """Collects what a process says until it ends."""
+
+    def __init__(self, process):
+        self.process, self.text = process, ""
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        self.text = self.process.stdout.read()
+        self.process.wait()
+
+    def is_alive(self):
+        return self.thread.is_alive()
+
+
+def arguments():
     parser = argparse.ArgumentParser(prog="siege", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slow", type=int, default=10_000, help="slow clients [10000]")
-    parser.add_argument("--rate", type=int, default=1000, help="normal requests a second [1000]")
-    parser.add_argument("--seconds", type=float, default=60, help="length of the siege [60]")
-    parser.add_argument("--storm", type=int, default=400, help="connections reset or broken off, a second [400]")
-    parser.add_argument("--flood", type=int, default=50_000, help="short connections at the end, one after the other [50000]")
-    parser.add_argument("--factor", type=float, default=2.0, help="how much the 99th percentile may grow [2]")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("server", nargs="*", help="the server's command line, after --")
-    options = parser.parse_args()
+    add = parser.add_argument
+    add("--slow", type=int, default=10_000, help="slow clients: dripping heads, bodies and chunks, silent, never reading [10000]")
+    add("--drip", type=float, default=5, help="seconds between two drops of a slow client [5]")
+    add("--rate", type=int, default=1000, help="normal requests a second [1000]")
+    add("--new", type=float, default=0.2, help="share of them that come on a new connection [0.2]")
+    add("--peace", type=float, default=20, help="seconds measured without a siege [20]")
+    add("--seconds", type=float, default=60, help="seconds among slow clients [60]")
+    add("--storm", type=int, default=0, help="beside the slow clients, connections broken off a second [0]")
+    add("--flood", type=int, default=50_000, help="short connections, each with a request [50000]")
+    add("--resets", type=int, default=20_000, help="connections broken off [20000]")
+    add("--flood-rate", type=int, default=1500, help="of either a second [1500]")
+    add("--half-open", type=int, default=1000, help="connections whose network goes away; needs root [1000]")
+    add("--factor", type=float, default=2.0, help="how much the 99th percentile may grow [2]")
+    add("--floor", type=float, default=0.0, help="milliseconds up to which it may do what it likes [0]")
+    add("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    add("server", nargs="*", help="the server's command line, after --")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = options.slow + 4000
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted), hard))
+    wanted = options.slow + options.half_open + 2000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(wanted, 20_000)), hard))
     if hard < wanted:
-        options.slow = max(100, hard - 4000)
+        options.slow = max(100, hard - options.half_open - 2000)
         print(f"only {hard} descriptors allowed: {options.slow} slow clients")
-    command = options.server or [
-        *server_command(), "--workers", "2", "--worker-connections", str(options.slow + 2000), "--backlog", "4096"]
+    command = options.server or [*server_command(), "--workers", "2", "--backlog", "4096", "--write-timeout", "20",
+                                 "--worker-connections", str(options.slow + options.half_open + 2000)]
     print(f"seed {options.seed}: {' '.join(command)}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="siege-") as directory:
+    with tempfile.TemporaryDirectory(prefix="siege-") as directory, contextlib.ExitStack() as stack:
+        network = None
+        if options.half_open:
+            try:
+                network = stack.enter_context(Elsewhere())
+            except NoNetworks as why:
+                print(f"no half-open connections: {why}")
         servers = Servers(Path(directory))
-        server = servers("siege_app", command=command, chdir=Path(__file__).parent)
+        addresses = ["127.0.0.1:0", *([f"{network.here}:0"] if network else [])]
+        server = servers("siege_app", command=command, chdir=HERE, bind=addresses)
         try:
-            return run(server, options)
+            local, elsewhere = (
+                (host, int(port)) for host, port in re.findall(r"http://([\d.]+):(\d+)", server.log.text)[:2]
+            ) if network else (server.address, None)
+            siege = Siege(server, local, options)
+            siege.run(network, elsewhere)
         finally:
             server.stop(9) if sys.exc_info()[0] else server.stop(patience=60)
-
-
-def run(server, options) -> int:
-    dice = random.Random(options.seed)
-    workers = server.booted(2)
-    siege, complaints = Siege(server.address, dice), []
-    measure(server.address, siege, options, 1)
-    before = memory(workers)
-    peace = measure(server.address, siege, options, min(10, options.seconds))
-    siege.growing = options.slow
-    war = measure(server.address, siege, options, options.seconds)
-    besieged = memory(workers)
-    siege.end()
-    siege.storm(options.flood)
-    after = measure(server.address, siege, options, min(5, options.seconds))
-    settle = time.monotonic() + 20
-    while memory(workers) > before + 24 and time.monotonic() < settle:
-        time.sleep(0.5)
-    left = memory(workers)
-    for name, part in (("peace", peace), ("siege", war), ("after", after)):
-        times = part.times
-        print(f"{name:6} {len(times):7} requests  {len(part.failures):3} failed  p50 {percentile(times, 0.5) * 1e3:7.2f} ms"
-              f"  p99 {percentile(times, 0.99) * 1e3:7.2f} ms  max {max(times) * 1e3:8.2f} ms")
-        complaints += [f"{name}: {failure}" for failure in part.failures[:20]]
-    print(f"memory of the workers {before:.1f} MiB in peace, {besieged:.1f} under siege, {left:.1f} after; "
-          f"{siege.lost} slow clients sent away")
-    limit = max(percentile(peace.times, 0.99) * options.factor, 0.005)
-    if percentile(war.times, 0.99) > limit:
-        complaints.append(f"p99 under siege is {percentile(war.times, 0.99) * 1e3:.2f} ms, over {limit * 1e3:.2f}")
-    if left > before + 24:
-        complaints.append(f"{left - before:.1f} MiB are not given back")
-    if server.booted(2) != workers or len(server.log.find("Booting worker")) != 2:
-        complaints.append("a worker died")
-    if len(server.log.lines) > 2000 + options.seconds * 60:
-        complaints.append(f"the log was flooded: {len(server.log.lines)} lines")
-    print("\n".join(complaints) or "held")
-    return 1 if complaints else 0
+    print("\n".join(siege.complaints) or "held")
+    return 1 if siege.complaints else 0
 
 
 if __name__ == "__main__":

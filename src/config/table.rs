@@ -186,7 +186,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting::ours(SlowClients, "write_timeout", Kind::Seconds, "60")
         .flags(&["--write-timeout"])
         .example("30")
-        .help("Time a client may take nothing of a reply. [60; 0: any]"),
+        .help("Time a client may take nothing of a reply. [60; 0: any]")
+        .more("Also told to the kernel, so that a client that vanished without a word is noticed in time."),
     Setting::ours(SlowClients, "linger_timeout", Kind::Seconds, "2")
         .flags(&["--linger-timeout"])
         .example("0.5")

@@ -33,6 +33,7 @@ use super::clock::{Zone, push_decimal};
 use super::elsewhere;
 use super::escape::{Text, push_escaped};
 use super::level::Level;
+use super::losses::{Lost, lost};
 use super::output::{Output, piece_end};
 use super::syslog::{Syslog, SyslogSettings};
 use super::{LogError, Target};
@@ -241,10 +242,15 @@ impl Writer {
         None
     }
 
+    fn lose(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+        lost(Lost::Error, 1);
+    }
+
     /// Writes one event, or counts it as dropped.
     fn put(&self, mut event: Vec<u8>) {
         let Some(Place { output, .. }) = self.place() else {
-            self.dropped.fetch_add(1, Relaxed);
+            self.lose();
             return;
         };
         if self.torn.swap(false, Relaxed) {
@@ -263,7 +269,7 @@ impl Writer {
                     if error.kind() == io::ErrorKind::WouldBlock && self.wait(&output, &mut deadline) => {}
                 Err(_) => {
                     self.torn.store(done > 0 && event[done - 1] != b'\n', Relaxed);
-                    self.dropped.fetch_add(1, Relaxed);
+                    self.lose();
                     return;
                 }
             }

@@ -21,6 +21,7 @@ pub mod error_log;
 mod escape;
 pub mod json;
 mod level;
+mod losses;
 mod output;
 mod percent;
 pub mod sink;
@@ -39,6 +40,7 @@ pub use error_log::{ErrorLog, Owner, Tally, dropped, init, level, plain, prepare
 pub use escape::escape;
 pub use json::JsonWriter;
 pub use level::{Level, UnknownLevel};
+pub use losses::{Lost, tell_losses};
 pub use sink::Sink;
 pub use syslog::{Syslog, SyslogSettings};
 

@@ -10,6 +10,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::losses::{Lost, lost};
 use super::output::{Output, piece_end};
 use super::{LogError, Target};
 
@@ -74,7 +75,7 @@ impl Sink {
 
     /// Counts a line that was not even buffered.
     pub fn drop_line(&mut self) {
-        self.dropped += 1;
+        self.lose(1);
     }
 
     /// Lines lost so far.
@@ -83,7 +84,14 @@ impl Sink {
     }
 
     fn drop_lines(&mut self, lines: &[u8]) {
-        self.dropped += memchr::memchr_iter(b'\n', lines).count() as u64;
+        self.lose(memchr::memchr_iter(b'\n', lines).count() as u64);
+    }
+
+    fn lose(&mut self, lines: u64) {
+        self.dropped += lines;
+        if lines > 0 {
+            lost(Lost::Access, lines);
+        }
     }
 
     #[cfg(test)]

@@ -14,7 +14,7 @@ use std::fmt::{self, Write};
 use super::counters::{BOUNDS_MS, CLASSES, Histogram, METHODS};
 use super::ledger::End;
 use super::report::{Report, Slot};
-use super::scoreboard::{Late, State, Waits};
+use super::scoreboard::{Crowded, Late, LogKind, State, Waits};
 use crate::system::clock::Moment;
 
 /// Which of the two formats.
@@ -137,6 +137,14 @@ fn connections(page: &mut Page, report: &Report) {
     }
     page.counter("rwsgi_connections_accepted", "", "Connections accepted.");
     page.sample("_total", &[], report.accepted());
+    page.counter(
+        "rwsgi_connections_full",
+        "",
+        "Times a worker had worker_connections open; closed: an idle one made room, waiting: there was none.",
+    );
+    for (name, count) in Crowded::NAMES.iter().zip(report.crowded()) {
+        page.sample("_total", &[("then", name)], count);
+    }
     if report.queues.is_empty() {
         return;
     }
@@ -162,6 +170,14 @@ fn faults(page: &mut Page, report: &Report) {
     );
     for (name, count) in report.refused() {
         page.sample("_total", &[("reason", &name)], count);
+    }
+    page.counter(
+        "rwsgi_log_lines_dropped",
+        "",
+        "Lines a log did not take: its disk is full, or its reader slow.",
+    );
+    for (name, count) in LogKind::NAMES.iter().zip(report.lost()) {
+        page.sample("_total", &[("log", name)], count);
     }
     page.counter("rwsgi_deadlines_passed", "", "Deadlines that passed; request: in the application.");
     page.sample("_total", &[("deadline", &"request")], report.account.overdue);

@@ -4,7 +4,7 @@
 
 use super::counters::Totals;
 use super::ledger::{Account, Course};
-use super::scoreboard::{Late, Snapshot, State, Waits};
+use super::scoreboard::{Crowded, Late, LogKind, Snapshot, State, Waits};
 use crate::system::clock::Moment;
 
 /// Everything that can be told.
@@ -145,6 +145,16 @@ impl Report {
     /// Deadlines of connections that passed.
     pub fn late(&self) -> [u64; Late::NAMES.len()] {
         std::array::from_fn(|index| self.slots.iter().map(|slot| slot.row.late[index]).sum())
+    }
+
+    /// How often a worker had as many connections as it may, by what came of it.
+    pub fn crowded(&self) -> [u64; Crowded::NAMES.len()] {
+        std::array::from_fn(|index| self.slots.iter().map(|slot| slot.row.crowded[index]).sum())
+    }
+
+    /// Lines that logs of workers did not take.
+    pub fn lost(&self) -> [u64; LogKind::NAMES.len()] {
+        std::array::from_fn(|index| self.slots.iter().map(|slot| slot.row.lost[index]).sum())
     }
 
     /// Requests refused, by reason.

@@ -23,6 +23,7 @@ pub fn sample() -> Report {
     rows[0].set_waiting(Waits::Write, 1);
     rows[0].count_refused(1);
     rows[0].count_late(Late::Head);
+    rows[1].count_crowded(Crowded::Waiting);
     rows[1].set_state(State::Draining, Moment(2_000));
     rows[2].vacate();
     let ledger = Ledger::new(Moment(500), 1_795_142_886_750).unwrap();
@@ -52,6 +53,7 @@ fn figures_are_summed_over_workers() {
     assert_eq!(report.connections(), ([3, 0, 0, 0, 1, 0], 1));
     assert_eq!(report.in_flight(), 2);
     assert_eq!(report.late(), [0, 1, 0, 0]);
+    assert_eq!(report.crowded(), [0, 1]);
     assert_eq!(report.refused().collect::<Vec<_>>(), [("blank_lines", 0), ("request_line", 1)]);
 }
 

@@ -10,6 +10,7 @@
 //! 4. An idle worker writes nothing.
 //! 5. Counters outlive the worker that counted: the next one in the slot counts on.
 
+mod kinds;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use super::counters::{self, bump};
 pub use super::counters::{Finished, Totals};
 use crate::system::clock::Moment;
 use crate::system::raw::{SharedWords, thread_id};
+pub use kinds::{Crowded, Late, LogKind, Waits};
 pub use snapshot::{Running, Snapshot};
 
 /// Threads beyond this share no line of their own: a worker may not have more.
@@ -45,6 +47,8 @@ mod head {
     pub const THREADS: usize = 9;
     pub const STAGES: usize = 16;
     pub const LATE: usize = 24;
+    pub const CROWDED: usize = 28;
+    pub const LOST: usize = 30;
     pub const REFUSED: usize = 32;
     pub const WORDS: usize = REFUSED + super::REFUSALS;
 }
@@ -70,49 +74,6 @@ const EXEMPT: u64 = 1;
 
 /// Kinds of refusal that are counted apart. Which number is which kind is the writer's affair.
 pub const REFUSALS: usize = 64;
-
-/// What an open connection that no thread has at hand waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waits {
-    /// Its next request.
-    Idle,
-    /// A whole head.
-    Head,
-    /// More of a body.
-    Body,
-    /// A thread that may enter the application.
-    Thread,
-    /// The client to take more of a reply.
-    Write,
-    /// The client to end its side.
-    Linger,
-}
-
-impl Waits {
-    /// All, in the order of [`Snapshot::waiting`].
-    pub const ALL: [Waits; 6] =
-        [Waits::Idle, Waits::Head, Waits::Body, Waits::Thread, Waits::Write, Waits::Linger];
-    /// Their names, in the same order.
-    pub const NAMES: [&str; 6] = ["idle", "head", "body", "queued", "write", "linger"];
-}
-
-/// Which of a worker's deadlines has passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
-    /// No next request came: not a fault.
-    Idle,
-    /// A head.
-    Head,
-    /// A body.
-    Body,
-    /// A reply the client does not take.
-    Write,
-}
-
-impl Late {
-    /// Their names, in the order of [`Snapshot::late`].
-    pub const NAMES: [&str; 4] = ["idle", "head", "body", "write"];
-}
 
 /// What a worker is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -269,6 +230,8 @@ impl Row {
             waiting: std::array::from_fn(|index| load(head::STAGES + index)),
             accepted: load(head::ACCEPTED),
             late: std::array::from_fn(|index| load(head::LATE + index)),
+            crowded: std::array::from_fn(|index| load(head::CROWDED + index)),
+            lost: std::array::from_fn(|index| load(head::LOST + index)),
             refused: std::array::from_fn(|index| load(head::REFUSED + index)),
             totals: self.totals(),
             running: (0..self.threads).filter_map(|thread| self.running(thread)).collect(),
@@ -346,6 +309,16 @@ impl Row {
     /// A deadline passed.
     pub fn count_late(&self, late: Late) {
         self.head(head::LATE + late as usize).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There was no room for another connection.
+    pub fn count_crowded(&self, crowded: Crowded) {
+        self.head(head::CROWDED + crowded as usize).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A log did not take so many lines.
+    pub fn count_lost(&self, log: LogKind, lines: u64) {
+        self.head(head::LOST + log as usize).fetch_add(lines, Ordering::Relaxed);
     }
 
     /// A request was refused for the reason of this number; those beyond [`REFUSALS`] share one.

@@ -9,7 +9,7 @@ use crate::log::JsonWriter;
 use crate::metrics::counters::{CLASSES, Histogram, METHODS};
 use crate::metrics::ledger::{Course, End};
 use crate::metrics::report::{Report, Slot, capacity};
-use crate::metrics::scoreboard::{Late, Running, State, Waits};
+use crate::metrics::scoreboard::{Crowded, Late, LogKind, Running, State, Waits};
 use crate::system::clock::Moment;
 
 /// The document.
@@ -103,6 +103,7 @@ fn totals(json: &mut JsonWriter<'_>, report: &Report) {
     let connections = Waits::NAMES.iter().copied().zip(waiting);
     named(json, "connections", [("active", active)].into_iter().chain(connections));
     number(json, "connections_accepted", report.accepted());
+    named(json, "connections_full", Crowded::NAMES.iter().copied().zip(report.crowded()));
     number(json, "requests_in_flight", report.in_flight());
     number(json, "requests", totals.requests());
     let classes = totals.exchanges.iter().map(|methods| methods.iter().sum());
@@ -114,6 +115,7 @@ fn totals(json: &mut JsonWriter<'_>, report: &Report) {
     number(json, "received_bytes", totals.received);
     number(json, "sent_bytes", totals.sent);
     named(json, "refused_requests", report.refused().filter(|(_, count)| *count > 0));
+    named(json, "log_lines_dropped", LogKind::NAMES.iter().copied().zip(report.lost()));
     let late = Late::NAMES.iter().copied().zip(report.late());
     named(json, "deadlines_passed", [("request", report.account.overdue)].into_iter().chain(late));
 }

@@ -8,6 +8,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
 
 use super::fds;
 
@@ -56,10 +59,33 @@ impl Listener {
         Ok(Listener { fd: fds::duplicate(&self.fd)?, address: self.address.clone() })
     }
 
+    /// Sets what connections accepted from here on inherit (Linux), so that it costs none of them
+    /// a call. What is written leaves at once, also where somebody else made the socket. And the
+    /// kernel ends connections whose peer has vanished: one that acknowledges nothing for
+    /// `patience`, and one that is quiet and does not answer when asked.
+    pub fn prepare_accepted(&self, patience: Option<Duration>) {
+        if !matches!(self.address, Address::Tcp(_)) {
+            return;
+        }
+        if let Err(error) = prepare(&SockRef::from(self), patience) {
+            tracing::debug!("cannot set options of {}: {error}", self.address);
+        }
+    }
+
     /// Gives up the descriptor.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }
+}
+
+fn prepare(socket: &SockRef<'_>, patience: Option<Duration>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(patience)?;
+    socket.set_keepalive(patience.is_some())?;
+    let Some(patience) = patience else { return Ok(()) };
+    // The kernel counts in seconds, and takes no more than these.
+    let seconds = Duration::from_secs(patience.as_secs().clamp(1, 32_767));
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(seconds).with_interval(seconds))
 }
 
 impl AsFd for Listener {
@@ -71,6 +97,23 @@ impl AsFd for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn what_is_accepted_inherits() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::new(socket.try_clone().unwrap().into(), Address::Tcp(address));
+        for patience in [Some(Duration::from_millis(2_500)), Some(Duration::from_secs(1 << 20)), None] {
+            listener.prepare_accepted(patience);
+            let _client = TcpStream::connect(address).unwrap();
+            let (accepted, _) = socket.accept().unwrap();
+            let accepted = SockRef::from(&accepted);
+            assert!(accepted.tcp_nodelay().unwrap());
+            assert_eq!(accepted.tcp_user_timeout().unwrap(), patience);
+            assert_eq!(accepted.keepalive().unwrap(), patience.is_some());
+        }
+    }
 
     #[test]
     fn addresses_look_as_operators_know_them() {

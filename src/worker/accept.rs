@@ -18,6 +18,8 @@ use super::crew::Crew;
 use super::hand::Hand;
 use super::listeners::Server;
 use super::listeners::{Entrance, Listeners, Pause};
+use crate::metrics::scoreboard::Crowded;
+use crate::system::clock::now_ms;
 
 /// Connections accepted in a row that had nothing to say yet.
 const BATCH: usize = 16;
@@ -119,12 +121,22 @@ fn enter(
 
 /// Whether another connection may be accepted: there is room, or can be made.
 fn has_room(crew: &Arc<Crew>) -> bool {
+    let most = crew.context.settings.connections;
     let mut state = crew.state();
-    if state.open() < crew.context.settings.connections || state.idlest().is_some() {
+    if state.open() < most || state.idlest().is_some() {
         return true;
     }
-    if let Err(error) = state.listeners.pause(Pause::Full, &crew.registry) {
+    let paused = state.listeners.pause(Pause::Full, &crew.registry);
+    let said = state.listeners.says_full(now_ms());
+    drop(state);
+    if let Err(error) = paused {
         tracing::error!("Cannot pause a listener: {error}");
+    }
+    crew.context.row.count_crowded(Crowded::Waiting);
+    if said {
+        tracing::warn!(
+            "All {most} connections of this worker are in use (worker_connections): new ones wait"
+        );
     }
     false
 }
@@ -136,6 +148,7 @@ fn make_room(crew: &Arc<Crew>) {
         return;
     }
     if let Some((token, mut conn)) = crew.take_idlest() {
+        crew.context.row.count_crowded(Crowded::Closed);
         conn.stage = Stage::Closed;
         crew.put_back(token, conn, false);
     }

@@ -22,8 +22,8 @@ use super::reloader::{self, Attempt};
 use super::settings::WorkerSettings;
 use super::{threads, watchdog};
 use crate::door::{App, HookRaised, LoadFailure, LoadFailureKind, Runtime, WorkerMoment};
-use crate::log::{AccessLog, AccessSettings};
-use crate::metrics::scoreboard::State;
+use crate::log::{AccessLog, AccessSettings, Lost, tell_losses};
+use crate::metrics::scoreboard::{LogKind, State};
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
 use crate::system::orphans::{self, Tie};
@@ -117,12 +117,17 @@ fn boot(
         hooks.in_worker(WorkerMoment::Loaded).map_err(Failure::Hook)?;
     }
 
+    let counted = row.clone();
+    tell_losses(move |which, lines| match which {
+        Lost::Access => counted.count_lost(LogKind::Access, lines),
+        Lost::Error => counted.count_lost(LogKind::Error, lines),
+    });
     let context =
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
     let watched = lifeline.duplicate().map_err(os("cannot copy a descriptor"))?;
     watchdog::start(&context, watched).map_err(os("cannot start the watchdog's thread"))?;
-    let crew =
-        Crew::new(context, Listeners::new(listeners), lifeline).map_err(os("cannot make an event loop"))?;
+    let listeners = Listeners::new(listeners, settings.write_timeout);
+    let crew = Crew::new(context, listeners, lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());
     crew.context.bell.booted().map_err(os("cannot tell the master"))?;

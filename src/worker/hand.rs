@@ -211,6 +211,9 @@ impl<'a> Hand<'a> {
                     return (used, Turn::Again);
                 }
                 Received::Reject(refusal) => {
+                    if let Some(head) = head {
+                        conn.head = data[head].to_vec();
+                    }
                     refuse::peer(self, conn, &refusal);
                     return (data.len(), Turn::Again);
                 }

@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::Registry;
 
@@ -56,16 +57,23 @@ pub struct Server {
 pub struct Listeners {
     entrances: Vec<Entrance>,
     paused: Option<Pause>,
+    /// When it was last said that there is no room, in milliseconds; 0: never.
+    said_full: u64,
 }
 
+/// A worker that is full stays so for a while, or is again and again: said so often, in milliseconds.
+const SAY_FULL_EVERY: u64 = 10_000;
+
 impl Listeners {
-    /// Takes the sockets over; [`Listeners::open`] starts waiting on them.
-    pub fn new(listeners: Vec<Listener>) -> Self {
+    /// Takes the sockets over; [`Listeners::open`] starts waiting on them. What is not acknowledged
+    /// for `patience` ends a connection; `None`: when the kernel thinks so.
+    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>) -> Self {
         let entrances = listeners.into_iter().map(|listener| {
+            listener.prepare_accepted(patience);
             let server = Server::of(listener.address());
             Entrance { acceptor: Arc::new(Acceptor::new(listener)), server }
         });
-        Listeners { entrances: entrances.collect(), paused: None }
+        Listeners { entrances: entrances.collect(), paused: None, said_full: 0 }
     }
 
     /// Starts waiting for connections.
@@ -91,6 +99,15 @@ impl Listeners {
             return Ok(());
         }
         self.entrances.iter().try_for_each(|entrance| raw::epoll_del(registry, entrance.acceptor.as_fd()))
+    }
+
+    /// Whether it is time to say that there is no room.
+    pub fn says_full(&mut self, now: u64) -> bool {
+        let due = self.said_full == 0 || now >= self.said_full + SAY_FULL_EVERY;
+        if due {
+            self.said_full = now;
+        }
+        due
     }
 
     /// Waits again, if it was for this reason that it did not.

@@ -14,10 +14,25 @@ use crate::http::error::Refusal;
 /// Answers a peer that broke the protocol or asked for too much.
 pub fn peer(hand: &mut Hand<'_>, conn: &mut Conn, refusal: &Refusal) {
     hand.context.row.count_refused(refusal.kind as usize);
+    identify(hand, conn);
     if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
-        tracing::warn!("Invalid request from ip={}: {refusal}{}", conn.peer_name(), Also(suppressed));
+        let (peer, id, also) = (conn.peer_name(), Id(&conn.marks.id), Also(suppressed));
+        tracing::warn!("Invalid request from ip={peer}: {refusal}{id}{also}");
     }
     with_page(hand, conn, refusal.status, &refusal.to_string());
+}
+
+/// A request that never reached the application gets its id here: the client is told it, and the
+/// lines of both logs bear it. Of a head that was not read to its end no field is believed.
+fn identify(hand: &mut Hand<'_>, conn: &mut Conn) {
+    if !hand.context.settings.request_id || !conn.marks.id.is_empty() {
+        return;
+    }
+    if conn.head.is_empty() {
+        return hand.ids.make(&mut conn.marks.id);
+    }
+    let head = conn.http.head();
+    conn.marks.identify(&mut hand.ids, conn.trusted, head, head.source(&conn.head));
 }
 
 /// Answers with an error page and closes.
@@ -30,6 +45,7 @@ pub fn with_page(hand: &mut Hand<'_>, conn: &mut Conn, status: u16, text: &str) 
 
 /// Answers a peer that was too slow.
 pub fn timed_out(hand: &mut Hand<'_>, conn: &mut Conn, text: &str) {
+    identify(hand, conn);
     complain(hand, conn, text);
     with_page(hand, conn, 408, text);
 }
@@ -37,15 +53,17 @@ pub fn timed_out(hand: &mut Hand<'_>, conn: &mut Conn, text: &str) {
 /// Says in the log, if there is room for it, why a peer's connection is closed.
 pub fn complain(hand: &Hand<'_>, conn: &Conn, text: &str) {
     if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
-        tracing::info!("Closing the connection of {}: {text}{}", conn.peer_name(), Also(suppressed));
+        let (peer, id, also) = (conn.peer_name(), Id(&conn.marks.id), Also(suppressed));
+        tracing::info!("Closing the connection of {peer}: {text}{id}{also}");
     }
 }
 
 /// A body cannot be stored. Ours to mend, but any peer can ask for it: into the log with measure.
 pub fn no_room(hand: &mut Hand<'_>, conn: &mut Conn, error: &std::io::Error) {
+    identify(hand, conn);
     if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
-        let peer = conn.peer_name();
-        tracing::error!("Cannot keep a request body from {peer}: {error}{}", Also(suppressed));
+        let (peer, id, also) = (conn.peer_name(), Id(&conn.marks.id), Also(suppressed));
+        tracing::error!("Cannot keep a request body from {peer}: {error}{id}{also}");
     }
     with_page(hand, conn, 507, "The server cannot store the request body");
 }
@@ -56,7 +74,9 @@ pub fn ended(hand: &mut Hand<'_>, conn: &mut Conn) -> Turn {
         Ok(()) => conn.stage = Stage::Closed,
         Err(refusal) => {
             hand.context.row.count_refused(refusal.kind as usize);
-            tracing::debug!("Incomplete request from ip={}: {refusal}", conn.peer_name());
+            identify(hand, conn);
+            let id = Id(&conn.marks.id);
+            tracing::debug!("Incomplete request from ip={}: {refusal}{id}", conn.peer_name());
             with_page(hand, conn, refusal.status, &refusal.to_string());
         }
     }
@@ -88,6 +108,14 @@ impl Complaints {
         }
         budget.spent_until = budget.spent_until.max(now_ms) + MS_PER_LINE;
         Some(std::mem::take(&mut budget.suppressed))
+    }
+}
+
+struct Id<'a>(&'a str);
+
+impl std::fmt::Display for Id<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(out, " (id {})", self.0) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Plain copies, taken by whoever watches. Must not know where the words lie.
 
-use super::{Late, REFUSALS, State, Totals, Waits};
+use super::{Crowded, Late, LogKind, REFUSALS, State, Totals, Waits};
 use crate::system::clock::Moment;
 
 /// One row at one moment.
@@ -32,6 +32,10 @@ pub struct Snapshot {
     pub accepted: u64,
     /// Deadlines ever passed in this slot, by [`Late::NAMES`].
     pub late: [u64; Late::NAMES.len()],
+    /// How often it was full, by [`Crowded::NAMES`].
+    pub crowded: [u64; Crowded::NAMES.len()],
+    /// Lines its logs did not take, by [`LogKind::NAMES`].
+    pub lost: [u64; LogKind::NAMES.len()],
     /// Requests ever refused in this slot, by the writer's numbers.
     pub refused: [u64; REFUSALS],
     /// Sums of its threads, and of the workers before it.
