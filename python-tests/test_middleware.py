@@ -218,6 +218,34 @@ def test_opentelemetry_keeps_threads_apart(visit):
     assert {view["parent_id"] for view in views} == set(roots)
 
 
+@pytest.mark.parametrize("delay", ["100", "60000"], ids=["by its thread", "at exit"])
+@pytest.mark.parametrize("preload", [True, False], ids=["preload", "import"])
+def test_opentelemetry_in_batches(visit, tmp_path, preload, delay):
+    """The exporting thread does not survive a fork: it begins anew in each worker, and what is left is exported at its end."""
+    path = tmp_path / "spans.jsonl"
+    browser = visit("batched", "--workers", "2", *(["--preload"] if preload else []), env={"SPANS": str(path), "DELAY": delay})
+    browser.server.booted(2)
+    asked: dict[str, str] = {}
+
+    def both():
+        target = f"/echo/{len(asked)}"
+        with Wire(browser.server.address) as wire:
+            asked[target] = wire.get(target, "Connection: close").get("x-worker")
+        return len(set(asked.values())) == 2
+
+    def exported():
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return {line["target"]: str(line["worker"]) for line in lines}
+
+    eventually(both, "an answer of each worker")
+    if delay == "60000":
+        assert exported() == {}
+        assert browser.server.stop() == 0
+        assert exported() == asked
+    else:
+        eventually(lambda: exported() == asked, "all spans")
+
+
 def sample(text: str, name: str, **labels: str) -> float | None:
     for family in text_string_to_metric_families(text):
         for found in family.samples:
