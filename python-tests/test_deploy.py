@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from support.server import EXAMPLES, ROOT, clean_environment, needs_program, server_command
+from support.server import EXAMPLES, ROOT, clean_environment, server_command
 
 DEPLOY = ROOT / "deploy"
 
@@ -106,41 +106,19 @@ def test_compose():
     assert float(app["environment"]["RWSGI_KEEPALIVE"]) > seconds(re.search(r"keepalive 32;\s+keepalive_timeout (\w+);", nginx)[1])
 
 
-def test_nginx_passes_on_what_its_client_is(serve, tmp_path):
-    """deploy/nginx.conf itself, with only paths and the port changed."""
-    import os
-
-    nginx = needs_program("nginx")
-    # Its workers drop root: they have to get at the socket.
-    for directory in [tmp_path, *tmp_path.parents]:
-        if str(directory).startswith(("/tmp/", "/var/tmp/")) and os.access(directory, os.W_OK):
-            directory.chmod(directory.stat().st_mode | 0o011)
-    server = serve("echo_environ", "--forwarded-for", "x-forwarded-for", bind=[f"unix:{tmp_path}/app.sock"])
-    conf = (DEPLOY / "nginx.conf").read_text()
-    for old, new in [("unix:/run/rwsgi/app.sock", f"unix:{tmp_path}/app.sock"), ("listen 80 ", f"listen unix:{tmp_path}/front.sock "),
-                     ("/tmp/nginx.pid", f"{tmp_path}/nginx.pid"), ("/dev/stdout", f"{tmp_path}/access.log")]:
-        assert old in conf
-        conf = conf.replace(old, new)
-    (tmp_path / "nginx.conf").write_text(conf)
-    front = subprocess.Popen([nginx, "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-g", "daemon off;"], stderr=subprocess.PIPE)
-    try:
-        from support.server import eventually
-        from support.wire import Wire
-
-        eventually(lambda: (tmp_path / "front.sock").exists() or front.poll() is not None, "nginx listens")
-        assert front.poll() is None, front.stderr.read().decode()
-        with Wire(f"{tmp_path}/front.sock") as wire:
-            reply = wire.get("/a%20b?c=d", "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.1")
-        assert reply.status == 200
-        environ = json.loads(reply.body)
-        assert environ["PATH_INFO"] == "/a b" and environ["QUERY_STRING"] == "c=d"
-        assert environ["wsgi.url_scheme"] == "http", "the client's own claim does not count"
-        assert "192.0.2.1" not in environ["HTTP_X_FORWARDED_FOR"]
-        assert environ["HTTP_HOST"] == "test"
-        assert server.returncode is None
-    finally:
-        front.terminate()
-        front.communicate(timeout=30)
+@pytest.mark.parametrize("language, names", [
+    ("nginx", ["nginx.conf"]), ("apache", ["apache.conf"]), ("lighttpd", ["lighttpd.conf"]), ("haproxy", ["haproxy.cfg", "haproxy-tcp.cfg"]),
+    ("vcl", ["varnish.vcl"]), ("caddyfile", ["Caddyfile"]),
+])
+def test_the_page_about_proxies_shows_what_is_in_the_files(language, names):
+    """The files themselves are run by test_proxies.py."""
+    page = (ROOT / "docs/deploy/proxies.md").read_text()
+    shown = re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
+    assert len(shown) == len(names)
+    for block, name in zip(shown, names):
+        assert f"`deploy/{name}`" in page
+        lines = {line.strip() for line in (DEPLOY / name).read_text().splitlines()}
+        assert not [line for line in map(str.strip, block.splitlines()) if line and line not in lines]
 
 
 # Platforms

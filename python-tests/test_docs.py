@@ -197,3 +197,42 @@ def test_the_defaults_that_protect_are_those_of_the_settings(settings):
                 assert re.search(rf"Default: `{number}`", section), f"{one}: {number}\n{section}"
                 compared += 1
     assert compared >= 12
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package, in small letters, to version."""
+    text = (ROOT / "python-tests" / name).read_text()
+    return {found[1].lower(): found[2] for found in re.finditer(r"^([\w.-]+)(?:\[\w+\])?==(\S+)$", text, re.M)}
+
+
+def frameworks() -> dict[str, tuple[str, str]]:
+    """Package to the version and the test its row names."""
+    rows = re.findall(r"^\| ([\w.-]+) \| (\d\S*) \|.*\| `([^`]+)` \|$", (DOCS / "frameworks.md").read_text(), re.M)
+    assert len(rows) > 20 and len({row[0].lower() for row in rows}) == len(rows)
+    return {package.lower(): (version, test) for package, version, test in rows}
+
+
+@pytest.mark.parametrize("package", frameworks())
+def test_rows_of_the_frameworks_are_true(package):
+    """The version is the one that is tested, and the test exists."""
+    version, test = frameworks()[package]
+    assert version in {pins(name).get(package) for name in ("requirements.txt", "requirements-apps.txt")}
+    file, what = test.split("::")
+    source = (ROOT / "python-tests" / file).read_text()
+    assert re.search(rf"^(def {what}\(|{what} = )", source, re.M), test
+    if what == "SITES":
+        assert re.search(rf'^    "{re.escape(package.rstrip("2"))}": "', source, re.M | re.I), f"{package} is not among the sites"
+
+
+def test_every_application_that_is_installed_has_its_row():
+    brought = {"django", "setuptools"}
+    assert set(pins("requirements-apps.txt")) - brought <= set(frameworks())
+    tested = [test for file in ("test_applications.py", "test_applications_clients.py")
+              for test in re.findall(r"^def (test_\w+)\(", (ROOT / "python-tests" / file).read_text(), re.M)]
+    named = {test.split("::")[1] for _, test in frameworks().values()}
+    assert set(tested) <= named
+
+
+def test_versions_that_are_in_both_lists_agree():
+    first, second = pins("requirements.txt"), pins("requirements-apps.txt")
+    assert {name: version for name, version in second.items() if first.get(name, version) != version} == {}

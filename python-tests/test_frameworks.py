@@ -1,4 +1,4 @@
-"""The same small site in six frameworks: forms, cookies, sessions, redirects, uploads, streams, files.
+"""The same small site in eight frameworks: forms, cookies, sessions, redirects, uploads, streams, files.
 
 Each module in apps/sites answers the same paths, so each test is one statement about all of them.
 """
@@ -19,6 +19,8 @@ SITES = {
     "Falcon": "sites.falcon_site:app",
     "Bottle": "sites.bottle_site:app",
     "CherryPy": "sites.cherrypy_site:app",
+    "TurboGears": "sites.turbogears_site:app",
+    "web.py": "sites.webpy_site:app",
 }
 
 

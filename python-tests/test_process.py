@@ -135,6 +135,19 @@ def test_term_tells_idle_connections_when_they_come_back(serve):
     assert server.wait() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_connections_kept_for_long_do_not_hold_up_an_end(serve, number):
+    """A proxy keeps connections it may never use again: the old worker does not stay for them."""
+    server = serve("probe:application", "--workers", "1", "--keep-alive", "120", "--graceful-timeout", "60")
+    [worker] = server.booted()
+    with Wire(server.address) as wire:
+        wire.get("/pid")
+        server.kill(number)
+        wire.expect_end()
+    server.log.wait(rf"Worker exiting \(pid: {worker}\)", patience=10)
+    assert "killing" not in server.log.text
+
+
 def test_term_gives_up_after_graceful_timeout(serve, tmp_path):
     server = serve("probe:application", "--workers", "1", "--graceful-timeout", "1")
     with held_request(server, tmp_path) as (wire, _):
@@ -280,6 +293,7 @@ def test_the_log_says_what_to_check(serve, app, tmp_path):
     assert "Traceback" in log
     hint = [line for line in log.splitlines() if "sys.path" in line]
     assert hint and any("apps" in line for line in hint), f"no hint with the directory:\n{log}"
+    assert all(". Check the name" in line for line in hint), "two sentences run into one"
 
 
 def test_a_worker_that_dies_while_booting_is_exit_3(serve):

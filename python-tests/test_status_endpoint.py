@@ -155,17 +155,22 @@ def test_a_server_without_workers_is_not_ready(serve):
     assert (reply.status, reply.body) == (503, b"no worker serves\n")
 
 
-def test_a_full_accept_queue_is_not_ready(serve):
-    server = serve("probe:application", "--backlog", "4", *STATUS)
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_full_accept_queue_is_not_ready(serve, kind, tmp_path):
+    bind = {"tcp": "127.0.0.1:0", "unix": f"unix:{tmp_path}/socket"}[kind]
+    server = serve("probe:application", "--backlog", "4", *STATUS, bind=[bind])
+    listener = bind if kind == "unix" else server.url("")
+    if kind == "unix" and b"rwsgi_accept_queue_limit" not in ask(server, "/metrics").body:
+        pytest.skip("this kernel does not tell about unix sockets (UNIX_DIAG)")
     eventually(lambda: ask(server, "/readyz").status == 200, "a worker")
     [worker] = child(server, "worker")
     waiting = []
     os.kill(worker, signal.SIGSTOP)
     try:
         for _ in range(4):
-            waiting.append(socket.create_connection(server.address))
-        assert figure(server, "rwsgi_accept_queue_limit", listener=server.url("")) == 4
-        assert figure(server, "rwsgi_accept_queue_connections", listener=server.url("")) == 4
+            waiting.append(Wire(server.address))
+        assert figure(server, "rwsgi_accept_queue_limit", listener=listener) == 4
+        assert figure(server, "rwsgi_accept_queue_connections", listener=listener) == 4
         reply = ask(server, "/readyz")
         assert reply.status == 503 and b"4 connections of at most 4 wait" in reply.body
     finally:

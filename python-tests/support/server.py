@@ -277,4 +277,6 @@ def needs_program(name: str) -> str:
     """The path of a program the test runs, or a skip that says what is missing."""
     import pytest
 
-    return shutil.which(name) or pytest.skip(f"{name} is not installed")
+    # Servers live in sbin, which is not on everybody's PATH.
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return shutil.which(name, path=path) or pytest.skip(f"{name} is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
@@ -49,16 +50,19 @@ class Reply:
 
 
 class Wire:
-    """One connection to (host, port) or to a unix socket's path."""
+    """One connection to (host, port) or to a unix socket's path; from the address `source`, with TLS
+    if there is a context for it."""
 
-    def __init__(self, address, timeout: float = 30.0):
+    def __init__(self, address, timeout: float = 30.0, *, source: str = "", tls: ssl.SSLContext | None = None):
         if isinstance(address, (str, bytes)):
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.socket.settimeout(timeout)
             self.socket.connect(address)
         else:
-            self.socket = socket.create_connection(address, timeout)
+            self.socket = socket.create_connection(address, timeout, (source, 0) if source else None)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="test")
         self.buffer = b""
 
     def __enter__(self):

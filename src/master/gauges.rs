@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::perform::Hands;
+use crate::system::accept_queue::accept_queue;
 use crate::system::clock::Moment;
-use crate::system::raw;
 
 /// How often the backlog is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ impl Gauges {
         };
         if self.next_look.is_none_or(|due| due <= now) {
             self.next_look = Some(now + EVERY);
-            let waiting = hands.era.listeners.iter().map(|bound| raw::accept_queue(bound.listener.as_fd()));
+            let waiting = hands.era.listeners.iter().map(|bound| accept_queue(bound.listener.as_fd()));
             (count.0)(waiting.flatten().map(|(waiting, _)| u64::from(waiting)).sum());
         }
     }

@@ -365,7 +365,8 @@ def load_failure(error, target):
         line = f"Failed to import module {module_name!r}: there is none of that name."
     else:
         line = f"Failed to import {target!r}: {describe(error)}"
-    line = f"{line} Check the name and where it is looked for: {where}."
+    stop = "" if line.endswith((".", "!", "?")) else "."
+    line = f"{line}{stop} Check the name and where it is looked for: {where}."
     return line, format_exception(error), failed_files(error)
 
 

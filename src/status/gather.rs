@@ -9,6 +9,7 @@ use crate::http::error::RefusalKind;
 use crate::metrics::report::{Queue, Report, Slot};
 use crate::metrics::scoreboard::{Row, State};
 use crate::metrics::seat::Desk;
+use crate::system::accept_queue::accept_queue;
 use crate::system::clock::Moment;
 use crate::system::listener::Listener;
 use crate::system::raw;
@@ -32,9 +33,9 @@ fn slot((number, row): (usize, &Row)) -> Slot {
     Slot { number, row, resident }
 }
 
-/// Only TCP: of a unix socket's queue the kernel tells its holder nothing.
+/// Of a unix socket's queue not every kernel, and not every sandbox, tells.
 fn queue(listener: &Listener) -> Option<Queue> {
-    let (waiting, limit) = raw::accept_queue(listener.as_fd()).ok()?;
+    let (waiting, limit) = accept_queue(listener.as_fd()).ok()?;
     Some(Queue { address: listener.address().to_string(), waiting: waiting.into(), limit: limit.into() })
 }
 

@@ -7,6 +7,7 @@
 //! 1. `unsafe` stands in [`raw`] only.
 //! 2. Every descriptor made here is close-on-exec.
 
+pub mod accept_queue;
 pub mod clock;
 pub mod daemon;
 pub mod fds;

@@ -189,7 +189,7 @@ pub fn epoll_del(epfd: &impl AsRawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// How many connections wait in the accept queue of a listening TCP socket, and how many may.
 /// For a listener the kernel reuses two fields of TCP_INFO (`tcp_get_info`, net/ipv4/tcp.c).
-pub fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+pub fn tcp_accept_queue(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     // SAFETY: all-zero is a valid tcp_info: plain numbers.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -379,10 +379,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let _clients = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
-        let (waiting, limit) = accept_queue(listener.as_fd()).unwrap();
+        let (waiting, limit) = tcp_accept_queue(listener.as_fd()).unwrap();
         assert_eq!(waiting, 2);
         assert!(limit >= 2);
-        assert!(accept_queue(std::os::unix::net::UnixDatagram::unbound().unwrap().as_fd()).is_err());
+        assert!(tcp_accept_queue(std::os::unix::net::UnixDatagram::unbound().unwrap().as_fd()).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::metrics::scoreboard::Late;
 /// A connection that was idle for so long is not in the middle of a burst of requests.
 const REST_MS: u64 = 500;
 
-/// How long a drain waits for the first byte of a client.
+/// How long a drain waits for the next byte of a client that is silent.
 const SILENT_MS: u64 = 2000;
 
 /// Sets the deadline for what the connection now waits for.
@@ -50,16 +50,17 @@ pub fn set(conn: &mut Conn, settings: &WorkerSettings, now_ms: u64) {
     }
 }
 
-/// The worker drains: a client that has said nothing yet is not waited for as long as usual.
+/// The worker drains: a client that is silent is not waited for as long as usual. A proxy keeps
+/// connections for minutes, and a worker would stay for the sake of those it does not use.
 pub fn hasten(conn: &mut Conn, now_ms: u64) {
     if is_silent(conn) && conn.deadline != 0 {
         conn.deadline = conn.deadline.min(now_ms + SILENT_MS);
     }
 }
 
-/// Whether the client has not sent a byte since it connected.
+/// Whether the client has not sent a byte since it connected, or since its last request.
 pub fn is_silent(conn: &Conn) -> bool {
-    conn.requests == 0 && is_idle(conn) && conn.waiting == Waiting::Head
+    is_idle(conn) && matches!(conn.waiting, Waiting::Head | Waiting::Idle)
 }
 
 fn waiting(conn: &Conn) -> Waiting {

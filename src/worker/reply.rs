@@ -113,7 +113,8 @@ pub struct ReplySink<'a> {
 
 impl ReplySink<'_> {
     /// Puts out what ends the reply, and says how it ended.
-    pub fn finish(&mut self) -> Ending {
+    pub fn finish(mut self) -> Ending {
+        self.regain();
         if self.reply.taken && !reclaim(self.stream, self.reply, self.facts.upgrade) {
             return Ending::Surrendered;
         }
@@ -142,10 +143,16 @@ impl ReplySink<'_> {
     }
 
     /// The rest of the reply has to wait for the client.
-    pub fn park(&mut self) {
+    pub fn park(mut self) {
+        self.regain();
         if self.reply.taken {
             self.reply.gone |= !reclaim(self.stream, self.reply, self.facts.upgrade);
         }
+    }
+
+    /// The application failed.
+    pub fn give_up(mut self) {
+        self.regain();
     }
 
     /// The connection speaks another protocol now: nothing of ours may get in between.
@@ -161,9 +168,9 @@ impl ReplySink<'_> {
         }
     }
 
-    /// Takes back what the courier has. To be called when the application is done or parked, and
-    /// before anything but another block is sent.
-    pub fn regain(&mut self) {
+    /// Takes back what the courier has: when the application is done or parked, and before
+    /// anything but another block is sent.
+    fn regain(&mut self) {
         if let Err(error) = self.express.regain(self.output) {
             self.lose(&error);
         }

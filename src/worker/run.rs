@@ -6,6 +6,7 @@
 //! 1. Every request that began ends in exactly one of `conclude` and `lost`: one access line, one count.
 //! 2. The scoreboard shows a request as running exactly while the application has it.
 
+use std::io;
 use std::mem;
 
 use super::access;
@@ -37,10 +38,7 @@ impl Hand<'_> {
         let source = head.source(bytes);
         let body = match conn.body.hand_over() {
             Ok(body) => body,
-            Err(error) => {
-                tracing::error!("Cannot read back a request body: {error}");
-                return refuse::with_page(self, conn, 500, "The server cannot read the request body");
-            }
+            Err(error) => return self.unreadable(conn, &error),
         };
         let mut exchange = Exchange {
             head,
@@ -68,26 +66,28 @@ impl Hand<'_> {
         };
         self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
         let step = self.context.app.call(&mut exchange, &mut sink);
-        sink.regain();
         self.context.row.end(self.index);
         conn.marks.app_ns = self.context.spent_since(conn.started);
         match step {
             Step::Done => {
                 let ending = sink.finish();
-                drop(sink);
                 self.settle(conn, ending, bytes);
             }
             Step::Failed => {
-                drop(sink);
+                sink.give_up();
                 self.failed(conn, bytes);
             }
             Step::Parked(reply) => {
                 sink.park();
-                drop(sink);
                 conn.head = bytes.to_vec();
                 conn.stage = Stage::Replying(reply);
             }
         }
+    }
+
+    fn unreadable(&mut self, conn: &mut Conn, error: &io::Error) {
+        tracing::error!("Cannot read back a request body: {error}");
+        refuse::with_page(self, conn, 500, "The server cannot read the request body");
     }
 
     /// Lets a parked reply go on.
@@ -112,23 +112,20 @@ impl Hand<'_> {
         let line = request_line(head, head.source(&conn.head));
         self.context.row.begin(self.index, sink.stamp.now_ms, line);
         let resumed = parked.resume(self.index, &mut sink);
-        sink.regain();
         self.context.row.end(self.index);
         conn.marks.app_ns += self.context.spent_since(since);
         match resumed {
             Resumed::Parked => {
                 sink.park();
-                drop(sink);
                 conn.stage = Stage::Replying(parked);
             }
             Resumed::Done => {
                 let ending = sink.finish();
-                drop(sink);
                 let bytes = mem::take(&mut conn.head);
                 self.settle(conn, ending, &bytes);
             }
             Resumed::Failed => {
-                drop(sink);
+                sink.give_up();
                 let bytes = mem::take(&mut conn.head);
                 self.failed(conn, &bytes);
             }
