@@ -10,6 +10,7 @@ import struct
 import time
 
 REQUEST = b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n"
+TICK = 0.004
 RESET = struct.pack("ii", 1, 0)
 READS = select.EPOLLIN | select.EPOLLRDHUP
 STARES = select.EPOLLRDHUP
@@ -35,6 +36,7 @@ class Crowd:
         self.drippers: list[int] = []
         self.wanted = self.made = self.sent_away = self.resets = 0
         self.ticked = time.monotonic()
+        self.rest: dict[str, float] = {}
 
     def connect(self, small: bool) -> socket.socket:
         sock = socket.socket()
@@ -60,19 +62,28 @@ class Crowd:
         self.poll.unregister(sock)
         sock.close()
 
-    def turn(self, storm: float = 0.0, ramp: float = 1500.0) -> None:
-        """A twentieth of a second: so many resets a second, so many newcomers at most."""
-        for fd, events in self.poll.poll(max(0.0, self.ticked + 0.05 - time.monotonic())):
+    def turn(self, storm: float = 0.0, ramp: float = 600.0) -> None:
+        """One tick: so many resets a second, so many newcomers at most. Ticks are short, because who
+        comes in a burst is in the way of whoever comes with it, however fast a server is; and those who
+        come at once are late at once."""
+        for fd, events in self.poll.poll(max(0.0, self.ticked + TICK - time.monotonic())):
             self.look(fd, events)
         now = time.monotonic()
-        if now < self.ticked + 0.05:
+        if now < self.ticked + TICK:
             return
-        passed, self.ticked = min(now - self.ticked, 0.2), now
-        for _ in range(min(self.wanted - len(self.clients), int(ramp * passed))):
+        passed, self.ticked = min(now - self.ticked, 0.1), now
+        coming = self.share("newcomers", ramp * passed)
+        for _ in range(min(self.wanted - len(self.clients), coming)):
             self.join()
-        self.drip(passed)
-        for _ in range(int(storm * passed)):
+        self.drip(self.share("drops", len(self.clients) * passed / self.drip_every))
+        for _ in range(self.share("resets", storm * passed)):
             self.reset()
+
+    def share(self, what: str, amount: float) -> int:
+        """The whole part; the rest counts next time."""
+        whole = int(amount + self.rest.get(what, 0.0))
+        self.rest[what] = amount + self.rest.get(what, 0.0) - whole
+        return whole
 
     def look(self, fd: int, events: int) -> None:
         if fd not in self.clients:
@@ -93,9 +104,9 @@ class Crowd:
         self.sent_away += 1
         self.leave(fd)
 
-    def drip(self, passed: float) -> None:
+    def drip(self, count: int) -> None:
         """Each client's turn comes once in `drip_every` seconds."""
-        for _ in range(int(len(self.clients) * passed / self.drip_every)):
+        for _ in range(count):
             if not self.drippers:
                 self.drippers = list(self.clients)
                 self.dice.shuffle(self.drippers)
