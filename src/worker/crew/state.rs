@@ -22,6 +22,9 @@ use crate::worker::timers::Timers;
 /// it would share with what comes next, unless it is told otherwise.
 const FLOOD: usize = 256;
 
+/// Most timer entries dealt with before the kernel is asked again; the rest is due at once.
+const EXPIRIES: usize = 8;
+
 pub(super) enum Slot {
     Here(Box<Conn>),
     /// With a thread; what was noted meanwhile.
@@ -157,9 +160,11 @@ impl State {
         self.pending.push_back(item);
     }
 
-    /// Moves entries that are due to the pending work, or to where they belong now.
+    /// Moves entries that are due to the pending work, or to where they belong now; a few at a time,
+    /// so that those that come in a crowd do not stand before a request that comes meanwhile.
     pub(super) fn expire(&mut self, now: u64) {
-        while let Some((at, token)) = self.timers.take_due(now) {
+        for _ in 0..EXPIRIES {
+            let Some((at, token)) = self.timers.take_due(now) else { return };
             let conn = match self.slots.get_mut(token) {
                 Some(Slot::Here(conn)) => conn,
                 Some(Slot::Out(noted)) => {
