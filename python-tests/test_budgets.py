@@ -4,7 +4,10 @@ has its answer, and the log a line that cannot be used to flood it."""
 from __future__ import annotations
 
 import contextlib
+import re
+import resource
 import time
+from pathlib import Path
 
 import pytest
 
@@ -218,3 +221,20 @@ def test_a_request_that_crosses_the_end_of_an_idle_connection_is_not_reset(serve
                 assert wire.reply().status == 200
             except Malformed:
                 pass
+
+
+def test_a_crowd_of_connections_finds_the_room_made_before(serve):
+    """A table of descriptors that grows while threads run makes the whole worker wait for the kernel."""
+    server = serve("probe:application", "--worker-connections", "3000", "--threads", "4")
+    with Wire(server.address) as wire:
+        worker = int(wire.get("/pid").text)
+
+    def size() -> int:
+        return int(re.search(r"FDSize:\s+(\d+)", Path(f"/proc/{worker}/status").read_text())[1])
+
+    before = size()
+    assert before >= min(3000, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    with contextlib.ExitStack() as crowd:
+        wires = [crowd.enter_context(Wire(server.address)) for _ in range(300)]
+        assert wires[-1].get("/pid").text == str(worker)
+        assert size() == before

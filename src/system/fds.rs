@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit};
 
 /// A pipe, both ends non-blocking and close-on-exec: (read end, write end).
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -24,6 +25,22 @@ pub fn inheritable(fd: impl AsFd) -> io::Result<OwnedFd> {
     let copy = duplicate(fd)?;
     fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty()))?;
     Ok(copy)
+}
+
+/// The most descriptors [`make_room`] makes room for: eight bytes of the kernel's memory each.
+const ROOM: usize = 1 << 16;
+
+/// Has the kernel make its table of this process's descriptors large enough for `count` of them.
+/// Whenever the table grows in a process with several threads, the thread that needs the room waits
+/// until every processor has come by (`expand_files`, fs/file.c): tens of milliseconds. So this is for a
+/// process that has one thread and is going to open many. As far as the limit allows.
+pub fn make_room(count: usize, any: impl AsFd) {
+    let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(1));
+    let number = count.min(ROOM).min(usize::try_from(most).unwrap_or(ROOM));
+    let number = i32::try_from(number).unwrap_or(0);
+    if let Ok(highest) = fcntl(&any, FcntlArg::F_DUPFD_CLOEXEC(number)) {
+        let _ = nix::unistd::close(highest);
+    }
 }
 
 /// Sets whether calls on the open file wait.

@@ -26,6 +26,7 @@ use crate::log::{AccessLog, AccessSettings, Lost, tell_losses};
 use crate::metrics::scoreboard::{LogKind, State};
 use crate::metrics::seat::Seat;
 use crate::system::clock::Moment;
+use crate::system::fds;
 use crate::system::orphans::{self, Tie};
 use crate::system::signals::{Signal, Signals};
 
@@ -82,6 +83,9 @@ pub fn run(
     code
 }
 
+/// Descriptors a worker has beside its connections, roughly.
+const OTHERS: usize = 128;
+
 enum Failure {
     Load(LoadFailure),
     Hook(HookRaised),
@@ -99,6 +103,7 @@ fn boot(
     // An import that hangs would not see the polite signal, and nobody waits for a worker that boots.
     orphans::end_with(Tie::Kill).map_err(os("cannot be tied to the master"))?;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
+    fds::make_room(settings.connections.saturating_add(OTHERS), &lifeline);
     watchdog::reserve_poke().map_err(os("cannot block a signal"))?;
     runtime.prepare_watchdog(settings.threads);
     let access = open_access(settings).map_err(os("cannot open the access log"))?;

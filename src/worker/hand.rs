@@ -267,6 +267,9 @@ impl<'a> Hand<'a> {
 
     /// Sends what waits, then lets the application go on.
     fn go_on(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> Turn {
+        if conn.output.yields() {
+            return Turn::Yield;
+        }
         match conn.output.flush(&conn.stream) {
             Ok(Flushed::Blocked) => return Turn::Wait,
             Ok(Flushed::Yielded) => return Turn::Yield,

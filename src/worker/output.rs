@@ -21,6 +21,9 @@ use crate::system::fds::send_file;
 
 /// Most bytes handed to one `sendfile`, so that one connection does not hold the loop.
 const SENDFILE_MOST: u64 = 1 << 20;
+/// Most bytes of a body handed over in one turn, for the same reason: the kernel takes megabytes, and
+/// copies them.
+const SEND_MOST: usize = 512 * 1024;
 /// Blocks from this size on are written from where they are instead of being copied.
 pub const DIRECT: usize = 16 * 1024;
 
@@ -33,6 +36,10 @@ pub struct Output {
     overflow: Option<Box<Region>>,
     file: Option<Box<Region>>,
     blocked: bool,
+    /// Others want their turn before more is offered.
+    spent: bool,
+    /// Bytes of blocks taken in this turn.
+    turn: usize,
     /// Bytes handed to the kernel since the connection began.
     pub total: u64,
 }
@@ -86,6 +93,7 @@ impl Output {
         if self.buffer.capacity() == 0 {
             std::mem::swap(&mut self.buffer, spare);
         }
+        self.turn = 0;
     }
 
     /// Takes the buffer of a drained output back, unless a better one is there.
@@ -190,12 +198,16 @@ impl Output {
     }
 
     /// Writes what waits, then `block`, then `after`, in one system call where the socket takes it.
-    /// Says how much of `block` was taken; `after` is kept once the block is whole.
+    /// Says how much of `block` was taken; `after` is kept once the block is whole. Of a large block
+    /// only the beginning is offered: see [`Output::yields`].
     pub fn write_through(&mut self, stream: &Stream, block: &[u8], after: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
-        while taken < block.len() && !self.blocked {
+        let offered = block.len().min(SEND_MOST);
+        self.spent = offered < block.len();
+        let (offer, after) = (&block[..offered], if self.spent { b"" } else { after });
+        while taken < offered && !self.blocked {
             let slices =
-                [IoSlice::new(&self.buffer[self.sent..]), IoSlice::new(&block[taken..]), IoSlice::new(after)];
+                [IoSlice::new(&self.buffer[self.sent..]), IoSlice::new(&offer[taken..]), IoSlice::new(after)];
             let before = self.pending();
             let count = match stream.write(&slices) {
                 Ok(count) => count,
@@ -206,7 +218,7 @@ impl Output {
                 Err(error) => return Err(error),
             };
             self.advance(count.min(before));
-            let of_block = count.saturating_sub(before).min(block.len() - taken);
+            let of_block = count.saturating_sub(before).min(offered - taken);
             let of_after = count.saturating_sub(before + of_block);
             self.total += (of_block + of_after) as u64;
             taken += of_block;
@@ -215,6 +227,20 @@ impl Output {
             }
         }
         Ok(taken)
+    }
+
+    /// So much more was taken in this turn. True: it was enough, others want theirs. A client that
+    /// reads as fast as the application yields must not keep them waiting.
+    pub fn is_enough(&mut self, taken: usize) -> bool {
+        self.turn += taken;
+        self.spent |= self.turn > SEND_MOST;
+        self.spent
+    }
+
+    /// Whether others want their turn before this goes on; says so once.
+    pub fn yields(&mut self) -> bool {
+        self.turn = 0;
+        std::mem::take(&mut self.spent) && !self.blocked
     }
 
     fn advance(&mut self, count: usize) {
@@ -247,5 +273,49 @@ impl Region {
             }
         }
         Ok(Flushed::Drained)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_large_block_leaves_in_turns_and_whole() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
+        let block: Vec<u8> = (0..3 * SEND_MOST).map(|index| index as u8).collect();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = vec![0; 3 * SEND_MOST + 2];
+            theirs.read_exact(&mut bytes).map(|()| bytes)
+        });
+        let (mut output, mut taken, mut turns) = (Output::default(), 0, 0);
+        while taken < block.len() {
+            let more = output.write_through(&stream, &block[taken..], b"\r\n").unwrap();
+            assert!(more <= SEND_MOST);
+            taken += more;
+            assert!(!output.yields() || taken < block.len());
+            turns += 1;
+            output.unblock();
+        }
+        while output.flush(&stream).unwrap() != Flushed::Drained {
+            output.unblock();
+        }
+        assert!(turns >= 3);
+        let bytes = reader.join().unwrap().unwrap();
+        assert!(bytes.strip_suffix(b"\r\n") == Some(&block));
+    }
+
+    #[test]
+    fn many_blocks_are_enough_for_a_turn_too() {
+        let mut output = Output::default();
+        let blocks = (0..100).take_while(|_| !output.is_enough(SEND_MOST / 8)).count();
+        assert_eq!(blocks, 8);
+        assert!(output.yields());
+        assert!(!output.yields(), "said once");
+        assert!(!output.is_enough(SEND_MOST / 8), "a new turn");
     }
 }

@@ -322,6 +322,7 @@ impl Sink for ReplySink<'_> {
         let flow = if allowed >= DIRECT { self.direct(wanted) } else { self.copied(wanted, flush) };
         match flow {
             Flow::More if allowed < bytes.len() => Flow::Gone,
+            Flow::More if self.output.is_enough(allowed) => Flow::Full { taken: allowed },
             other => other,
         }
     }
