@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,9 +60,12 @@ def run(workload: Workload, port: int, seconds: float, lua: Path, cpus: set[int]
 def hold(port: int, count: int, path: str = "/hello") -> list[socket.socket]:
     """Opens connections, asks once on each, and leaves them open."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: idle\r\n\r\n".encode()
-    held = []
+    held, end = [], time.monotonic() + 60
     try:
         for _ in range(count):
+            # Servers that serve one connection at a time let each of the others wait for its turn.
+            if time.monotonic() > end:
+                raise TimeoutError(f"only {len(held)} in a minute")
             opened = socket.create_connection(("127.0.0.1", port), timeout=20)
             held.append(opened)
             opened.sendall(request)

@@ -93,7 +93,7 @@ def page(facts: list[str], how: str, verdicts: list[Verdict], tables: list[str],
     parts = [
         "# Benchmarks",
         "",
-        "Written by `python3 benches/compare.py`; [benches/README.md](../benches/README.md) says how it measures.",
+        "Written by `python3 benches/compare.py`; `benches/README.md` says how it measures.",
         "",
         *(f"- {fact}" for fact in facts),
         f"- {how}",

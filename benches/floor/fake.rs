@@ -12,8 +12,8 @@ use rwsgi_core::config::sources::Variables;
 use rwsgi_core::config::types::GunicornModule;
 use rwsgi_core::config::{ConfigError, Origin};
 use rwsgi_core::door::{
-    App, AppSpec, Configures, Exchange, Forks, HookSpec, Hooks, LoadFailure, LoggerSpec, Runtime, Sink, Step,
-    WrongHook,
+    App, AppSpec, Configures, Exchange, Flow, Forks, HookSpec, Hooks, LoadFailure, LoggerSpec, Reply,
+    Resumed, Runtime, Sink, Step, WrongHook,
 };
 use rwsgi_core::http::response::{HeadError, ResponseHead};
 
@@ -57,7 +57,7 @@ impl Runtime for Fake {
     }
     fn load(&self, _: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         let (small, large) = (vec![b'x'; 10 << 10], vec![b'x'; 1 << 20]);
-        Ok(Arc::new(FakeApp { small, large }))
+        Ok(Arc::new(FakeApp { small: small.into(), large: large.into() }))
     }
     fn preload(&self, spec: &AppSpec) -> Result<Arc<dyn App>, LoadFailure> {
         self.load(spec)
@@ -85,16 +85,37 @@ thread_local! {
 
 /// Answers the plain workloads of the comparison.
 struct FakeApp {
-    small: Vec<u8>,
-    large: Vec<u8>,
+    small: Arc<[u8]>,
+    large: Arc<[u8]>,
+}
+
+/// A body that waits for its client.
+struct FakeReply {
+    body: Arc<[u8]>,
+    at: usize,
+}
+
+impl Reply for FakeReply {
+    fn resume(&mut self, _: usize, out: &mut dyn Sink) -> Resumed {
+        match out.block(&self.body[self.at..], false) {
+            Flow::Full { taken } => {
+                self.at += taken;
+                if self.at < self.body.len() { Resumed::Parked } else { Resumed::Done }
+            }
+            Flow::More | Flow::Gone => Resumed::Done,
+        }
+    }
+
+    fn abandon(self: Box<Self>) {}
 }
 
 impl FakeApp {
-    fn answer(&self, exchange: &Exchange<'_>, out: &mut dyn Sink) -> Result<(), HeadError> {
+    fn answer(&self, exchange: &Exchange<'_>, out: &mut dyn Sink) -> Result<Step, HeadError> {
         let read;
+        let mut kept = None;
         let body: &[u8] = match exchange.head.path_bytes(exchange.bytes) {
-            b"/body/10k" => &self.small,
-            b"/body/1m" => &self.large,
+            b"/body/10k" => kept.insert(&self.small),
+            b"/body/1m" => kept.insert(&self.large),
             b"/post" => {
                 read = format!("{:14}", exchange.body.len());
                 read.as_bytes()
@@ -106,16 +127,18 @@ impl FakeApp {
             head.field(b"Content-Type", b"text/plain")?;
             out.head(head, Some(body.len() as u64))
         })?;
-        out.block(body, false);
-        Ok(())
+        // What is short fits into an empty socket.
+        Ok(match (out.block(body, false), kept) {
+            (Flow::Full { taken: at }, Some(body)) if at < body.len() => {
+                Step::Parked(Box::new(FakeReply { body: Arc::clone(body), at }))
+            }
+            _ => Step::Done,
+        })
     }
 }
 
 impl App for FakeApp {
     fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step {
-        match self.answer(exchange, out) {
-            Ok(()) => Step::Done,
-            Err(_) => Step::Failed,
-        }
+        self.answer(exchange, out).unwrap_or(Step::Failed)
     }
 }
