@@ -133,7 +133,7 @@ def test_a_file_that_fails_says_where(tmp_path, text, line, what):
     ("def post_fork(worker): pass\n", "post_fork (gunicorn.conf.py line 1): takes 1 arguments, and is called with 2: server, worker"),
     ("post_fork = 'no.such.hook'\n", "post_fork (gunicorn.conf.py line 1): cannot be imported"),
     ("post_fork = 5\n", "post_fork = 5 (gunicorn.conf.py line 1): neither callable nor a dotted name"),
-    ("certfile = '/x.pem'\n", "certfile (gunicorn.conf.py line 1): "),
+    ("http_protocols = 'h2'\n", "http_protocols (gunicorn.conf.py line 1): "),
     ("from gunicorn.workers.gthread import ThreadWorker\nclass Mine(ThreadWorker): pass\n", "rwsgi cannot run worker classes derived"),
 ])
 def test_a_value_that_is_wrong_says_where(tmp_path, text, said):

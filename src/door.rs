@@ -13,6 +13,7 @@
 
 mod endpoint;
 mod hooks;
+mod tls;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 pub use endpoint::{Endpoint, Proxied};
 pub use hooks::{HookRaised, HookSpec, Hooks, LoggerSpec, MasterMoment, WorkerMoment, WrongHook};
+pub use tls::{Next, Opened, Secure, Session};
 
 use crate::config::ConfigError;
 use crate::config::raw::Object;
@@ -314,6 +316,10 @@ pub trait Sink: Send {
     fn interim(&mut self, head: &ResponseHead);
     /// A handle of the client's connection, for the application to look at.
     fn connection(&mut self) -> io::Result<OwnedFd>;
+    /// The TLS session of that connection, if it has one.
+    fn session(&self) -> Option<Arc<dyn Session>> {
+        None
+    }
     /// The application talks to the client itself from now on; the connection ends with this exchange.
     fn take_over(&mut self);
     /// The environ values asked for by [`AppSpec::log_environ`], in that order; `None`: not there.

@@ -19,7 +19,7 @@ use crate::config::raw::Raw;
 use crate::config::types::{
     BindAddress, ForwardedBy, HeaderMap, Networks, ProxyProtocol, ReloadEngine, WorkerClass,
 };
-use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Paste, Program, WrongHook};
+use crate::door::{AppSpec, HookSpec, Hooks, Interpreter, LoggerSpec, Paste, Program, Secure, WrongHook};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{self, Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -84,7 +84,9 @@ pub fn master(
     let prepare = prepare_access_log(config, owner);
     prepare()?;
     let hooks = hooks(config, started)?;
-    let recruit = Recruit::of(config, started, hooks.clone())?;
+    let tls = secure(config, started, hooks.as_deref())?;
+    let hooks = hooks.filter(|_| !config.hooks.is_empty());
+    let recruit = Recruit::of(config, started, hooks.clone(), tls)?;
     Ok(MasterSettings {
         worker: life(recruit.clone(), surroundings.clone()),
         // Code that changes is not worth keeping.
@@ -93,6 +95,7 @@ pub fn master(
         status_binds: config.status_bind.iter().map(bind).collect(),
         hooks,
         binds: config.bind.iter().map(bind).collect(),
+        secured: config.is_secured(),
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         workers: config.workers,
         surge: 1,
@@ -132,18 +135,32 @@ pub fn master(
     })
 }
 
-/// The operator's hooks; none where none is set.
+/// What secures connections, read here and now: while root may read the key, and so that what is wrong
+/// with it keeps a server from starting, and a reload from happening.
+fn secure(
+    config: &Config,
+    started: &Started,
+    hooks: Option<&dyn Hooks>,
+) -> Result<Option<Arc<dyn Secure>>, String> {
+    let Some(hooks) = hooks.filter(|_| config.is_secured()) else { return Ok(None) };
+    hooks.secure(&directory(config, started)).map(Some).map_err(|wrong| complaint(config, wrong))
+}
+
+fn complaint(config: &Config, WrongHook { name, problem }: WrongHook) -> String {
+    match name.as_str() {
+        "" => problem,
+        name => format!("{name} ({}): {problem}", config.origin(name)),
+    }
+}
+
+/// The operator's hooks; none where there is nothing they could be needed for.
 fn hooks(config: &Config, started: &Started) -> Result<Option<Arc<dyn Hooks>>, String> {
-    if config.hooks.is_empty() {
+    if config.hooks.is_empty() && !config.is_secured() {
         return Ok(None);
     }
     let spec =
         HookSpec { hooks: config.hooks.clone(), settings: values(config), search: search(config, started) };
-    match started.runtime.hooks(&spec) {
-        Ok(hooks) => Ok(Some(hooks)),
-        Err(WrongHook { name, problem }) if name.is_empty() => Err(problem),
-        Err(WrongHook { name, problem }) => Err(format!("{name} ({}): {problem}", config.origin(&name))),
-    }
+    started.runtime.hooks(&spec).map(Some).map_err(|wrong| complaint(config, wrong))
 }
 
 /// What a Python logger is made of, if the configuration asks for one.
@@ -305,6 +322,8 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         },
         proxy_allowed: addresses(&config.proxy_allow_ips)?,
         hooks: None,
+        tls: None,
+        ragged: config.suppress_ragged_eofs,
         server_header: config.server_header.clone().unwrap_or_default().into_bytes(),
         // A Python logger writes access lines, too.
         access: access_log(config).filter(|_| logger(config, started).is_none()),
@@ -369,6 +388,7 @@ fn policy(config: &Config) -> Policy {
         permit_unconventional_http_version: config.permit_unconventional_http_version,
         casefold_http_method: config.casefold_http_method,
         drop_untrusted_forwarded: config.drop_untrusted_forwarded,
+        secured: config.is_secured(),
     }
 }
 

@@ -114,8 +114,8 @@ fn gunicorns_other_flags() {
     args("--cert-reqs 0 --logger-class gunicorn.glogging.Logger app");
     let cases = [
         (
-            "--certfile x app",
-            "certfile (command line, --certfile): TLS is not supported yet; end TLS in a proxy",
+            "--http-protocols h2 app",
+            "http_protocols (command line, --http-protocols): HTTP/2 is not spoken; leave it at h1",
         ),
         (
             "-k gevent app",

@@ -144,7 +144,7 @@ mod tests {
     fn refused_settings_may_be_off() {
         let (_, row) = foreign("do_handshake_on_connect").unwrap();
         assert!(row.is_switch());
-        let (_, row) = foreign("certfile").unwrap();
+        let (_, row) = foreign("http2_cleartext").unwrap();
         assert!(row.allows(&Raw::Flag(false)));
         assert!(row.allows(&Raw::Nothing));
         assert!(!row.allows(&Raw::Flag(true)));

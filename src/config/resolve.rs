@@ -207,6 +207,19 @@ pub struct Config {
     /// JSON file for the same.
     pub logconfig_json: Option<PathBuf>,
 
+    /// Certificate chain; with it or `keyfile`, connections are secured.
+    pub certfile: Option<PathBuf>,
+    /// Private key.
+    pub keyfile: Option<PathBuf>,
+    /// Whether clients have to show certificates: 0, 1 (may) or 2.
+    pub cert_reqs: u64,
+    /// Authorities these are checked against.
+    pub ca_certs: Option<PathBuf>,
+    /// OpenSSL's list of cipher suites.
+    pub ciphers: Option<String>,
+    /// Whether the end of a socket is the end of its TLS session.
+    pub suppress_ragged_eofs: bool,
+
     /// The hooks that are set, by name.
     pub hooks: Vec<(&'static str, Raw)>,
 
@@ -357,6 +370,12 @@ impl Config {
             logconfig: field(&sheet, "logconfig")?,
             logconfig_dict: field(&sheet, "logconfig_dict")?,
             logconfig_json: field(&sheet, "logconfig_json")?,
+            certfile: field(&sheet, "certfile")?,
+            keyfile: field(&sheet, "keyfile")?,
+            cert_reqs: field(&sheet, "cert_reqs")?,
+            ca_certs: field(&sheet, "ca_certs")?,
+            ciphers: field(&sheet, "ciphers")?,
+            suppress_ragged_eofs: field(&sheet, "suppress_ragged_eofs")?,
             hooks: hooks(&sheet)?,
             status_bind: field(&sheet, "status_bind")?,
             check_config: field(&sheet, "check_config")?,
@@ -369,6 +388,11 @@ impl Config {
     /// Where the value of the setting of this name came from.
     pub fn origin(&self, name: &str) -> &Origin {
         self.sheet.line(name).map_or(&Origin::Default, |line| &line.origin)
+    }
+
+    /// Whether connections are secured by TLS.
+    pub fn is_secured(&self) -> bool {
+        self.certfile.is_some() || self.keyfile.is_some()
     }
 
     /// What the application is called: APP, or the PasteDeploy file.

@@ -35,11 +35,13 @@ pub enum Section {
     ProcessNaming,
     /// Functions of the operator's.
     ServerHooks,
+    /// Certificates and keys.
+    Tls,
 }
 
 impl Section {
     /// All, in the order they are shown in.
-    pub const ALL: [Section; 12] = [
+    pub const ALL: [Section; 13] = [
         Section::ConfigFile,
         Section::Interpreter,
         Section::ServerSocket,
@@ -52,6 +54,7 @@ impl Section {
         Section::Monitoring,
         Section::ProcessNaming,
         Section::ServerHooks,
+        Section::Tls,
     ];
 
     /// The heading.
@@ -69,6 +72,7 @@ impl Section {
             Section::Monitoring => "Monitoring",
             Section::ProcessNaming => "Process Naming",
             Section::ServerHooks => "Server Hooks",
+            Section::Tls => "TLS",
         }
     }
 }

@@ -252,7 +252,7 @@ mod tests {
             error.to_string(),
             "environment variable RWSGI_WORKER: no setting has the variable RWSGI_WORKER; did you mean RWSGI_WORKERS?"
         );
-        assert!(environment(&env(&[("RWSGI_CERTFILE", "/x.pem")])).is_err());
+        assert!(environment(&env(&[("RWSGI_HTTP_PROTOCOLS", "h2")])).is_err());
     }
 
     #[test]
@@ -268,9 +268,9 @@ mod tests {
         assert_eq!(warnings, Vec::<String>::new());
         assert_eq!(texts(&source), [("workers", "3".to_owned())]);
         assert_eq!(source[0].origin.to_string(), "gunicorn.conf.py line 4");
-        let tls = vec![("certfile".to_owned(), Raw::from("/x.pem"), Some(1))];
-        let error = python_file(Path::new("gunicorn.conf.py"), tls).unwrap_err();
-        assert!(error.to_string().starts_with("certfile (gunicorn.conf.py line 1): "), "{error}");
+        let http2 = vec![("http_protocols".to_owned(), Raw::from("h2"), Some(1))];
+        let error = python_file(Path::new("gunicorn.conf.py"), http2).unwrap_err();
+        assert!(error.to_string().starts_with("http_protocols (gunicorn.conf.py line 1): "), "{error}");
     }
 
     #[test]

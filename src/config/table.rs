@@ -14,7 +14,7 @@ use super::kinds::Kind;
 use super::setting::Change::{Live, Reexec};
 use super::setting::Section::{
     ConfigFile, Debugging, Interpreter, Logging, Monitoring, ProcessNaming, Security, ServerHooks,
-    ServerMechanics, ServerSocket, SlowClients, WorkerProcesses,
+    ServerMechanics, ServerSocket, SlowClients, Tls, WorkerProcesses,
 };
 use super::setting::Setting;
 
@@ -660,6 +660,47 @@ pub static SETTINGS: &[Setting] = &[
         .example("myproject.hooks.on_exit")
         .help("In the master, when everything else has ended.")
         .more("Called with `server`."),
+    Setting::theirs(ServerHooks, "ssl_context", Kind::Callable, "")
+        .example("myproject.hooks.ssl_context")
+        .help("In the master, at start and reload: makes the SSLContext.")
+        .more(
+            "Called with `config, default_ssl_context_factory`, if `certfile` or `keyfile` is set. Returns the \
+             `ssl.SSLContext` that all workers use; the factory makes the one there would be without the hook.",
+        ),
+    Setting::theirs(Tls, "certfile", Kind::Path, "")
+        .flags(&["--certfile"])
+        .example("/etc/ssl/site.pem")
+        .help("Certificate and its chain (PEM); the key, too, if you like.")
+        .more(
+            "With `certfile` or `keyfile` every connection is secured by TLS, on every address. Read at the start \
+             and at each reload, before privileges are dropped; a reload whose files are wrong is refused.",
+        ),
+    Setting::theirs(Tls, "keyfile", Kind::Path, "")
+        .flags(&["--keyfile"])
+        .example("/etc/ssl/site.key")
+        .help("Private key (PEM), without a passphrase. [in certfile]"),
+    Setting::theirs(Tls, "cert_reqs", Kind::Count(0, 2), "0")
+        .flags(&["--cert-reqs"])
+        .example("2")
+        .help("Client certificates: 0 none, 1 optional, 2 required. [0]")
+        .more("The numbers of `ssl.CERT_NONE`, `ssl.CERT_OPTIONAL` and `ssl.CERT_REQUIRED`, which a Python file may use."),
+    Setting::theirs(Tls, "ca_certs", Kind::Path, "")
+        .flags(&["--ca-certs"])
+        .example("/etc/ssl/clients.pem")
+        .help("Authorities that client certificates are checked against (PEM)."),
+    Setting::theirs(Tls, "ciphers", Kind::Text, "")
+        .flags(&["--ciphers"])
+        .example("ECDHE+AESGCM")
+        .help("Cipher suites up to TLS 1.2, as an OpenSSL list. [Python's]"),
+    Setting::theirs(Tls, "suppress_ragged_eofs", Kind::Flag, "true")
+        .flags(&["--suppress-ragged-eofs"])
+        .negations(&["--no-suppress-ragged-eofs"])
+        .example("false")
+        .help("Take a TCP connection's end for the end of its TLS session.")
+        .more(
+            "Otherwise a client that does not say by TLS that it ends is one whose connection broke. Either way a \
+             request that was cut off is never taken for a whole one.",
+        ),
 ];
 
 /// The row of this name.

@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn gunicorns_other_settings() {
         assert_eq!(read("control_socket = \"x\"\ndirty_workers = 0\n").unwrap(), []);
-        let error = read("threads = 1\ncertfile = \"x.pem\"").unwrap_err().to_string();
-        assert!(error.starts_with("certfile (rwsgi.toml line 2): "), "{error}");
+        let error = read("threads = 1\nhttp_protocols = \"h2\"").unwrap_err().to_string();
+        assert!(error.starts_with("http_protocols (rwsgi.toml line 2): "), "{error}");
     }
 }

@@ -3,7 +3,10 @@
 //! Must not know: Python, what a hook does.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
+use super::Secure;
 use crate::config::raw::Raw;
 
 /// The operator's functions of one configuration.
@@ -17,6 +20,9 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     fn in_master(&self, moment: MasterMoment<'_>) -> Result<(), HookRaised>;
     /// A moment in a worker's life.
     fn in_worker(&self, moment: WorkerMoment) -> Result<(), HookRaised>;
+    /// What secures connections under this configuration, made with the hook `ssl_context` if there
+    /// is one. Files are looked for from `directory`. The error names the setting at fault.
+    fn secure(&self, directory: &Path) -> Result<Arc<dyn Secure>, WrongHook>;
 }
 
 /// What hooks are made of.

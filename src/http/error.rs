@@ -182,4 +182,8 @@ kinds! {
     ProxyHeader 400 "proxy_header" "Invalid PROXY header",
     /// A PROXY header from a peer that may not send one.
     ProxyForbidden 403 "proxy_forbidden" "PROXY header from a peer that may not send one",
+    /// Plain HTTP where TLS is spoken.
+    PlainHttp 400 "plain_http" "Plain HTTP was sent to a port that speaks TLS: use https",
+    /// A TLS handshake that failed. Nothing can be answered: only counted.
+    TlsHandshake 400 "tls_handshake" "The TLS handshake failed",
 }

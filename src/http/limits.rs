@@ -94,6 +94,8 @@ pub struct Policy {
     pub permit_unconventional_http_version: bool,
     /// Turn the method into upper case.
     pub casefold_http_method: bool,
+    /// Connections are secured: an https target is right on them, whoever sends it.
+    pub secured: bool,
 }
 
 impl Default for Policy {
@@ -107,6 +109,7 @@ impl Default for Policy {
             permit_unconventional_http_method: false,
             permit_unconventional_http_version: false,
             casefold_http_method: false,
+            secured: false,
         }
     }
 }

@@ -14,11 +14,12 @@ use super::limits::Limits;
 use super::{framing, host};
 
 /// Judges a head whose lines have all been read, and fills in what follows from its fields.
-pub(super) fn check(head: &mut Head, bytes: &[u8], limits: &Limits, trusted: bool) -> Result<(), Refusal> {
+/// `secured`: the connection is, or a trusted proxy vouches for it.
+pub(super) fn check(head: &mut Head, bytes: &[u8], limits: &Limits, secured: bool) -> Result<(), Refusal> {
     check_host(head, bytes)?;
     head.body = body_length(head, bytes, limits)?;
-    // RFC 9110 section 7.4: https only over a secured connection, which a trusted proxy vouches for.
-    if head.https_target && !trusted {
+    // RFC 9110 section 7.4: https only over a secured connection.
+    if head.https_target && !secured {
         return Err(RefusalKind::Misdirected.into());
     }
     // A singleton (RFC 9110 section 8.3): two readers would take two types.

@@ -223,14 +223,18 @@ fn same(wanted: SocketAddr, address: SocketAddr) -> bool {
     wanted.ip() == address.ip() && (wanted.port() == address.port() || wanted.port() == 0)
 }
 
-/// "http://127.0.0.1:8000,unix:/run/a.sock"
-pub fn show(listeners: &[Arc<Bound>]) -> String {
-    addresses(listeners).join(",")
+/// "http://127.0.0.1:8000,unix:/run/a.sock", or https where TLS is spoken.
+pub fn show(listeners: &[Arc<Bound>], secured: bool) -> String {
+    addresses(listeners, secured).join(",")
 }
 
 /// The same, one by one.
-pub fn addresses(listeners: &[Arc<Bound>]) -> Vec<String> {
-    listeners.iter().map(|bound| bound.listener.address().to_string()).collect()
+pub fn addresses(listeners: &[Arc<Bound>], secured: bool) -> Vec<String> {
+    let shown = |bound: &Arc<Bound>| match bound.listener.address() {
+        Address::Tcp(address) if secured => format!("https://{address}"),
+        address => address.to_string(),
+    };
+    listeners.iter().map(shown).collect()
 }
 
 fn bind_one(bind: &Bind, settings: &MasterSettings) -> Result<Bound, BindError> {

@@ -155,7 +155,7 @@ fn begin(hands: &mut Hands<'_>, inherited: Option<upgrade::Inheritance>) -> Resu
     hands.show_title();
     (hands.era.settings.in_force.0)();
     hands.log_listening();
-    let addresses = listeners::addresses(&hands.era.listeners);
+    let addresses = listeners::addresses(&hands.era.listeners, hands.era.settings.secured);
     hands.hook(MasterMoment::Ready { addresses: &addresses }).map_err(|error| error.to_string())
 }
 

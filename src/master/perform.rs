@@ -221,7 +221,9 @@ impl Hands<'_> {
         listeners::close_gone(&before.status, &self.era.status, self.status_files());
         (self.era.settings.in_force.0)();
         self.count_workers(self.era.settings.workers);
-        let shown = |era: &Era| (listeners::show(&era.listeners), listeners::show(&era.status));
+        let shown = |era: &Era| {
+            (listeners::show(&era.listeners, era.settings.secured), listeners::show(&era.status, false))
+        };
         if shown(&before) != shown(&self.era) {
             self.log_listening();
         }
@@ -240,10 +242,10 @@ impl Hands<'_> {
 
     /// Says where the server listens.
     pub fn log_listening(&self) {
-        let shown = listeners::show(&self.era.listeners);
+        let shown = listeners::show(&self.era.listeners, self.era.settings.secured);
         tracing::info!(target: "rwsgi", "Listening at: {shown} ({})", nix::unistd::getpid());
         if !self.era.status.is_empty() {
-            tracing::info!(target: "rwsgi", "Status at: {}", listeners::show(&self.era.status));
+            tracing::info!(target: "rwsgi", "Status at: {}", listeners::show(&self.era.status, false));
         }
     }
 

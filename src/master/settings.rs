@@ -80,6 +80,8 @@ pub struct MasterSettings {
     pub hooks: Option<Arc<dyn Hooks>>,
     /// Where to listen.
     pub binds: Vec<Bind>,
+    /// Workers speak TLS there: what is said of the addresses.
+    pub secured: bool,
     /// listen(2) backlog.
     pub backlog: i32,
     /// How many workers serve.

@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 use super::exchange::Shared;
 use super::object::Owned;
 use super::start_response::fields;
+use super::tls::TlsSession;
 use crate::http::response::ResponseHead;
 
 thread_local! {
@@ -72,10 +73,15 @@ pub(super) fn client(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         if let Some(socket) = shared.socket.borrow().as_ref() {
             return Ok(socket.bind(py).clone());
         }
-        let handle = shared.with_sink(py, |sink| sink.connection()).map_err(|_| busy())?;
+        let (handle, session) =
+            shared.with_sink(py, |sink| (sink.connection(), sink.session())).map_err(|_| busy())?;
         let fd = handle.map_err(PyOSError::new_err)?.into_raw_fd();
+        let session = session.as_ref().and_then(|session| session.any().downcast_ref::<TlsSession>());
         // The object owns the descriptor from here on.
-        let made = py.import("socket")?.getattr("socket")?.call((), Some(&kwargs(py, fd)?))?;
+        let made = match session {
+            Some(session) => session.socket(py, fd)?,
+            None => py.import("socket")?.getattr("socket")?.call((), Some(&kwargs(py, fd)?))?,
+        };
         *shared.socket.borrow_mut() = Some(Owned::of(&made));
         Ok(made)
     })

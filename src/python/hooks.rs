@@ -7,6 +7,7 @@
 //! 2. No Python exception is pending between two calls.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use pyo3::IntoPyObjectExt;
@@ -14,8 +15,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::object::Kept;
-use super::{compat, conf_py};
-use crate::door::{HookRaised, HookSpec, Hooks, MasterMoment, WorkerMoment, WrongHook};
+use super::{compat, conf_py, tls};
+use crate::door::{HookRaised, HookSpec, Hooks, MasterMoment, Secure, WorkerMoment, WrongHook};
 
 /// The hooks of one configuration.
 pub(super) struct PyHooks {
@@ -38,12 +39,7 @@ impl PyHooks {
                 .call_method1("prepare", (rows, hooks, &spec.search))
                 .map(|made| Kept::new(&made))
         };
-        let hooks = made().map_err(|error| {
-            let told: PyResult<(String, String)> =
-                error.value(py).getattr("args").and_then(|args| args.extract());
-            let (name, problem) = told.unwrap_or_else(|_| (String::new(), error.to_string()));
-            WrongHook { name, problem }
-        })?;
+        let hooks = made().map_err(|error| wrong(py, &error))?;
         Ok(Arc::new(PyHooks { names: spec.hooks.iter().map(|(name, _)| *name).collect(), hooks }))
     }
 
@@ -68,6 +64,13 @@ impl PyHooks {
             }
         }
     }
+}
+
+/// What `_rwsgi.server.Wrong` says.
+pub(super) fn wrong(py: Python<'_>, error: &PyErr) -> WrongHook {
+    let told: PyResult<(String, String)> = error.value(py).getattr("args").and_then(|args| args.extract());
+    let (name, problem) = told.unwrap_or_else(|_| (String::new(), error.to_string()));
+    WrongHook { name, problem }
 }
 
 fn object<'py>(py: Python<'py>, value: impl IntoPyObject<'py>) -> Bound<'py, PyAny> {
@@ -110,6 +113,10 @@ impl Hooks for PyHooks {
             };
             self.tell(py, "in_worker", name, facts)
         })
+    }
+
+    fn secure(&self, directory: &Path) -> Result<Arc<dyn Secure>, WrongHook> {
+        Python::attach(|py| tls::secure(py, &self.hooks.bind(py), directory))
     }
 }
 

@@ -30,6 +30,7 @@ mod program;
 mod runtime;
 mod start_response;
 mod support;
+mod tls;
 mod watch;
 
 pub use program::{lend, of as program};

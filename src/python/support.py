@@ -87,8 +87,8 @@ class ClientSocket:
     __slots__ = ("_client", "_taken")
 
     _TAKING = frozenset((
-        "close", "detach", "dup", "makefile", "recv_into", "recvfrom", "recvfrom_into", "recvmsg",
-        "recvmsg_into", "send", "sendall", "sendfile", "sendmsg", "sendto", "shutdown",
+        "close", "detach", "dup", "makefile", "read", "recv_into", "recvfrom", "recvfrom_into", "recvmsg",
+        "recvmsg_into", "send", "sendall", "sendfile", "sendmsg", "sendto", "shutdown", "unwrap", "write",
     ))
 
     def __init__(self):
@@ -119,6 +119,10 @@ class ClientSocket:
 
     @property
     def __class__(self):
+        if "_rwsgi.tls" in sys.modules:
+            import ssl
+
+            return ssl.SSLSocket
         import socket
 
         return socket.socket

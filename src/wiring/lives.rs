@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Started, Surroundings, worker};
 use crate::config::{Config, exit};
-use crate::door::{App, Hooks, Runtime};
+use crate::door::{App, Hooks, Runtime, Secure};
 use crate::master::Seat;
 use crate::master::settings::{Hook, Preload, Preloaded, WorkerLife};
 use crate::metrics::seat::Desk;
@@ -61,9 +61,10 @@ impl Recruit {
         config: &Config,
         started: &Started,
         hooks: Option<Arc<dyn Hooks>>,
+        tls: Option<Arc<dyn Secure>>,
     ) -> Result<Self, String> {
         Ok(Recruit {
-            settings: WorkerSettings { hooks, ..worker(config, started)? },
+            settings: WorkerSettings { hooks, tls, ..worker(config, started)? },
             max_requests: config.max_requests,
             jitter: config.max_requests_jitter,
             runtime: Arc::clone(&started.runtime) as Arc<dyn Runtime>,

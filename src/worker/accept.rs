@@ -18,6 +18,8 @@ use super::crew::Crew;
 use super::hand::Hand;
 use super::listeners::Server;
 use super::listeners::{Entrance, Listeners, Pause};
+use super::tls::Tls;
+use super::transport::Stream;
 use crate::metrics::scoreboard::Crowded;
 use crate::system::clock::now_ms;
 
@@ -106,15 +108,18 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
     if served { Accepted::Served } else { Accepted::Waiting }
 }
 
-fn enter(
-    hand: &Hand<'_>,
-    server: &Server,
-    stream: super::transport::Stream,
-    peer: Option<std::net::SocketAddr>,
-) -> Conn {
+fn enter(hand: &Hand<'_>, server: &Server, stream: Stream, peer: Option<std::net::SocketAddr>) -> Conn {
     let settings = &hand.context.settings;
     hand.context.row.count_accepted();
     let stage = if settings.proxy.is_some() { Stage::Announcing } else { Stage::Receiving };
+    let stream = match &settings.tls {
+        None => stream,
+        Some(secure) => Stream::Tls(Box::new(Tls::new(stream, secure, settings.ragged))),
+    };
+    // A PROXY header comes before it, in the clear.
+    if settings.proxy.is_none() {
+        stream.begin_tls(&[]);
+    }
     let trusted = settings.trusted.trusts(peer.map(|peer| peer.ip().to_canonical()));
     Conn::new(stream, peer, server, stage, trusted)
 }

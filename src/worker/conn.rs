@@ -142,7 +142,7 @@ impl Conn {
         stage: Stage,
         trusted: bool,
     ) -> Self {
-        let endpoint = endpoint(peer, server);
+        let endpoint = endpoint(&stream, peer, server);
         Conn {
             stream,
             http: Connection::new(),
@@ -195,9 +195,9 @@ impl Conn {
 }
 
 /// The CGI variables of the two ends.
-fn endpoint(peer: Option<SocketAddr>, server: &Server) -> Endpoint {
+fn endpoint(stream: &Stream, peer: Option<SocketAddr>, server: &Server) -> Endpoint {
     Endpoint {
-        https: false,
+        https: !stream.is_plain(),
         remote_addr: peer.map_or_else(Box::default, |peer| peer.ip().to_canonical().to_string().into()),
         remote_port: peer.map(|peer| peer.port()),
         server_name: Arc::clone(&server.name),

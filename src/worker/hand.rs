@@ -25,6 +25,7 @@ use super::marks::IdMaker;
 use super::output::Flushed;
 use super::refuse;
 use super::stamp::Stamp;
+use super::transport::Taken;
 use crate::door::Proxied;
 use crate::http::connection::Received;
 use crate::http::encode::CONTINUE;
@@ -104,18 +105,17 @@ impl<'a> Hand<'a> {
 
     /// Reads what is there behind what was there before. `None`: nothing new.
     fn fill(&mut self, conn: &mut Conn) -> io::Result<Option<usize>> {
-        if !conn.readable {
+        if !conn.readable && !conn.stream.catch_up() {
             return Ok(None);
         }
         match conn.stream.read(&mut self.buffer) {
-            Ok(0) => {
+            Ok(Taken { count: 0, .. }) => {
                 conn.readable = false;
                 conn.ended = true;
                 Ok(Some(0))
             }
-            Ok(count) => {
-                // A short read means the socket is drained; its end may still have to be read.
-                conn.readable = count == self.buffer.len() || conn.hung_up;
+            Ok(Taken { count, more }) => {
+                conn.readable = more || conn.hung_up;
                 Ok(Some(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -157,8 +157,8 @@ impl<'a> Hand<'a> {
                 conn.undigested = true;
                 Turn::Again
             }
-            Err(_) => {
-                conn.stage = Stage::Closed;
+            Err(error) => {
+                refuse::broken(self, conn, &error);
                 Turn::Again
             }
         }
@@ -360,6 +360,11 @@ impl<'a> Hand<'a> {
         conn.endpoint.proxied = proxied.map(Box::new);
         conn.input.drain(..consumed);
         conn.undigested = true;
+        if conn.stream.begin_tls(&conn.input) {
+            conn.input = Vec::new();
+            // What the session was given is read from it before anything else.
+            conn.readable = true;
+        }
         conn.stage = Stage::Receiving;
     }
 }

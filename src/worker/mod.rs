@@ -31,6 +31,7 @@ mod stamp;
 mod tally;
 mod threads;
 mod timers;
+mod tls;
 mod transport;
 mod trust;
 mod watchdog;

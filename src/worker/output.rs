@@ -17,7 +17,6 @@ use std::os::fd::OwnedFd;
 
 use super::spool::Spool;
 use super::transport::Stream;
-use crate::system::fds::send_file;
 
 /// Most bytes handed to one `sendfile`, so that one connection does not hold the loop.
 const SENDFILE_MOST: u64 = 1 << 20;
@@ -260,7 +259,7 @@ impl Region {
                 return Ok(Flushed::Yielded);
             }
             let count = (self.end - self.next).min(*budget);
-            match send_file(stream, &self.file, &mut self.next, count as usize) {
+            match stream.send_file(&self.file, &mut self.next, count as usize) {
                 // The file is shorter than it was: the body cannot be completed.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(sent) => {

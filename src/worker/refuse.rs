@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::conn::{After, Conn, Stage};
 use super::hand::{Hand, Turn};
-use crate::http::error::Refusal;
+use super::tls::Trouble;
+use crate::http::error::{Refusal, RefusalKind};
 
 /// Answers a peer that broke the protocol or asked for too much.
 pub fn peer(hand: &mut Hand<'_>, conn: &mut Conn, refusal: &Refusal) {
@@ -56,6 +57,25 @@ pub fn complain(hand: &Hand<'_>, conn: &Conn, text: &str) {
         let (peer, id, also) = (conn.peer_name(), Id(&conn.marks.id), Also(suppressed));
         tracing::info!("Closing the connection of {peer}: {text}{id}{also}");
     }
+}
+
+/// Nothing can be read from a peer any more: its connection, or its TLS session, is broken.
+pub fn broken(hand: &mut Hand<'_>, conn: &mut Conn, error: &std::io::Error) {
+    let trouble = error.get_ref().and_then(|error| error.downcast_ref::<Trouble>());
+    match trouble {
+        Some(Trouble::Plain) => return peer(hand, conn, &RefusalKind::PlainHttp.into()),
+        Some(trouble) => {
+            if matches!(trouble, Trouble::Handshake(_)) {
+                hand.context.row.count_refused(RefusalKind::TlsHandshake as usize);
+            }
+            if let Some(suppressed) = hand.context.complaints.admit(hand.stamp.now_ms) {
+                let (peer, also) = (conn.peer_name(), Also(suppressed));
+                tracing::warn!("Invalid request from ip={peer}: {trouble}{also}");
+            }
+        }
+        None => {}
+    }
+    conn.stage = Stage::Closed;
 }
 
 /// A body cannot be stored. Ours to mend, but any peer can ask for it: into the log with measure.

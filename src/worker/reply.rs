@@ -11,13 +11,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::context::Context;
 use super::courier::Express;
 use super::output::{DIRECT, Flushed, Output};
 use super::stamp::Stamp;
 use super::transport::Stream;
-use crate::door::{Flow, Sink};
+use crate::door::{Flow, Session, Sink};
 use crate::http::response::{
     BodyFraming, CHUNK_END, Disposition, HeadError, LAST_CHUNK, RequestFacts, ResponseHead, dispose,
     encode_chunk_start, encode_head, encode_interim, insert_field,
@@ -378,13 +379,18 @@ impl Sink for ReplySink<'_> {
         fds::duplicate(self.stream)
     }
 
+    fn session(&self) -> Option<Arc<dyn Session>> {
+        self.stream.session()
+    }
+
     fn take_over(&mut self) {
         self.regain();
         self.reply.taken = true;
         self.closing = true;
         self.context.row.exempt(self.thread);
         // The handle shares the open socket: Python expects calls on it to wait.
-        if let Err(error) = fds::set_nonblocking(self.stream, false) {
+        let ours = fds::set_nonblocking(self.stream, false).and_then(|()| self.stream.hand_over());
+        if let Err(error) = ours {
             self.lose(&error);
         }
     }

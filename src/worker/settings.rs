@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::door::{AppSpec, Hooks};
+use crate::door::{AppSpec, Hooks, Secure};
 use crate::http::forwarded::{AddrSet, SchemeHeader};
 use crate::http::limits::{Limits, Policy};
 use crate::http::proxy_protocol::Mode;
@@ -98,6 +98,10 @@ pub struct WorkerSettings {
     pub spool_threshold: usize,
     /// Where temporary files go, if not to the system's place.
     pub spool_dir: Option<PathBuf>,
+    /// What secures connections; `None`: nothing does.
+    pub tls: Option<Arc<dyn Secure>>,
+    /// The end of a socket is taken for the end of its session.
+    pub ragged: bool,
     /// Bytes of a reply queued before the application waits.
     pub high_water: usize,
     /// Budgets of a request.

@@ -1,18 +1,23 @@
-//! What carries the bytes of a connection? The one seam for TCP and unix sockets (TLS would be
-//! the third).
+//! What carries the bytes of a connection? The one seam for TCP and unix sockets, and for TLS over
+//! either.
 //!
 //! Must not know: HTTP, who reads or writes, why.
 //!
 //! Invariant: every call returns at once; `WouldBlock` is an answer, not an error.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::tls::Tls;
+use crate::door::Session;
+use crate::system::fds::send_file;
 use crate::system::listener::{Address, Listener};
 
 /// A connected socket.
@@ -22,6 +27,17 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// TLS over one of them.
+    Tls(Box<Tls>),
+}
+
+/// What was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// So many bytes; 0: the end.
+    pub count: usize,
+    /// There may be more without the kernel saying so again.
+    pub more: bool,
 }
 
 impl Stream {
@@ -31,6 +47,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.register(registry, token, both),
             Stream::Unix(stream) => stream.register(registry, token, both),
+            Stream::Tls(tls) => tls.socket_mut().register(registry, token),
         }
     }
 
@@ -39,19 +56,23 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.deregister(registry),
             Stream::Unix(stream) => stream.deregister(registry),
+            Stream::Tls(tls) => tls.socket_mut().deregister(registry),
         }
     }
 
     /// Reads what is there.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Taken> {
         loop {
             let result = match self {
                 Stream::Tcp(stream) => (&mut &*stream).read(buffer),
                 Stream::Unix(stream) => (&mut &*stream).read(buffer),
+                Stream::Tls(tls) => return tls.read(buffer),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
+                // A short read means the socket is drained; its end may still have to be read.
+                Ok(count) => return Ok(Taken { count, more: count == buffer.len() }),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -64,6 +85,7 @@ impl Stream {
                 (Stream::Unix(stream), [one]) => (&mut &*stream).write(one),
                 (Stream::Tcp(stream), many) => (&mut &*stream).write_vectored(many),
                 (Stream::Unix(stream), many) => (&mut &*stream).write_vectored(many),
+                (Stream::Tls(tls), many) => return tls.write(many),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -86,12 +108,65 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(tls) => tls.finish(),
+        }
+    }
+
+    /// Sends up to `count` bytes of a file from `*offset`, and moves that on. Zero: the file ended early.
+    pub fn send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
+        match self {
+            Stream::Tls(tls) => tls.send_file(file, offset, count),
+            socket => send_file(socket, file, offset, count),
+        }
+    }
+
+    /// Sends what a session has to say by itself and could not say before. True: there may be
+    /// something to read because of that.
+    pub fn catch_up(&self) -> bool {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+            Stream::Tls(tls) => tls.catch_up(),
+        }
+    }
+
+    /// Whether what is written here is what the kernel is given.
+    pub fn is_plain(&self) -> bool {
+        !matches!(self, Stream::Tls(_))
+    }
+
+    /// TLS begins, with `first` as the first bytes the peer has sent. False: there is none here.
+    pub fn begin_tls(&self, first: &[u8]) -> bool {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+            Stream::Tls(tls) => {
+                tls.begin(first);
+                true
+            }
+        }
+    }
+
+    /// The TLS session, if there is one.
+    pub fn session(&self) -> Option<Arc<dyn Session>> {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+            Stream::Tls(tls) => tls.session(),
+        }
+    }
+
+    /// Somebody else goes on with the connection, on a socket that waits.
+    pub fn hand_over(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+            Stream::Tls(tls) => tls.hand_over(),
         }
     }
 
     /// Makes the coming close an abort: the peer gets a reset instead of a clean end.
     pub fn abort_on_close(&self) {
         let zero = Some(std::time::Duration::ZERO);
+        if let Stream::Tls(tls) = self {
+            tls.be_silent();
+        }
         // A socket that cannot be told is closed cleanly; there is nothing better to do.
         let _ = socket2::SockRef::from(self).set_linger(zero);
     }
@@ -102,6 +177,7 @@ impl AsFd for Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tls(tls) => tls.socket().as_fd(),
         }
     }
 }

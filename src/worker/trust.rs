@@ -32,7 +32,8 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
     let source = head.source(bytes);
     let mut script_name = settings.script_name.as_bytes();
     if conn.trusted {
-        conn.endpoint.https = forwarded::scheme(head, source, &settings.scheme_headers)?.unwrap_or(false);
+        let said = forwarded::scheme(head, source, &settings.scheme_headers)?;
+        conn.endpoint.https = said.unwrap_or(!conn.stream.is_plain());
         if let Some(said) = forwarded::script_name(head, source)? {
             script_name = said;
         }
@@ -57,7 +58,7 @@ pub fn decide(settings: &WorkerSettings, conn: &mut Conn, bytes: &[u8]) -> Resul
     }
     if conn.trusted && settings.forwarding.is_any() {
         if conn.sockets.is_none() {
-            let sockets = Endpoint { https: false, ..conn.endpoint.clone() };
+            let sockets = Endpoint { https: !conn.stream.is_plain(), ..conn.endpoint.clone() };
             conn.sockets = Some(Box::new(sockets));
         }
         believe(settings, &mut conn.endpoint, head, source)?;

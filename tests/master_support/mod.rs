@@ -71,6 +71,7 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
         worker: WorkerLife(Rc::new(move |seat| worker(&seat, &boot, &mark))),
         preload,
         hooks: None,
+        secured: false,
         binds: get("bind", "").split(',').map(|path| Bind::Unix(path.into())).collect(),
         backlog: 1024,
         workers: number("workers", 2) as usize,

@@ -147,12 +147,21 @@ HOOKS = {
     "worker_exit": ("server", "worker"),
     "nworkers_changed": ("server", "new_value", "old_value"),
     "on_exit": ("server",),
+    "ssl_context": ("config", "default_ssl_context_factory"),
 }
-_OTHER_HOOKS = ("ssl_context", "on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit")
+_OTHER_HOOKS = ("on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit")
 
 
 def _nothing(*_args):
     """A hook nobody set."""
+
+
+def _default_context(_config, default_ssl_context_factory):
+    return default_ssl_context_factory()
+
+
+def _unset(name):
+    return _default_context if name == "ssl_context" else _nothing
 
 
 class Setting:
@@ -178,7 +187,7 @@ def make_settings(ignore=None):
     settings = {}
     for name, default in DEFAULTS.items():
         if name in HOOKS or name in _OTHER_HOOKS:
-            default = _nothing
+            default = _unset(name)
         settings[name] = Setting(name, default)
     settings["chdir"].set(os.getcwd())
     settings["user"].set(os.geteuid())
@@ -265,7 +274,11 @@ class Config:
 
     @property
     def ssl_options(self):
-        return {}
+        names = (
+            "keyfile", "certfile", "ssl_version", "cert_reqs", "ca_certs", "suppress_ragged_eofs",
+            "do_handshake_on_connect", "ciphers",
+        )
+        return {name: self.settings[name].get() for name in names}
 
     @property
     def sendfile(self):
@@ -296,7 +309,7 @@ def of_server(rows, variables=None):
     config = Config()
     for name, value in rows.items():
         if name in HOOKS:
-            value = value or _nothing
+            value = value or _unset(name)
         elif name == "user":
             value = _id(value, os.geteuid(), "pwd")
         elif name == "group":
@@ -313,6 +326,8 @@ def of_server(rows, variables=None):
             value = _collector(value)
         elif name == "pythonpath":
             value = ",".join(value) or None
+        elif name in ("certfile", "keyfile", "ca_certs", "ciphers"):
+            value = value or None
         elif name in ("config", "dogstatsd_tags", "statsd_prefix"):
             value = value or DEFAULTS[name]
         if name in config.settings:
