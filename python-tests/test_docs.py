@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from support.server import EXAMPLES, ROOT, clean_environment, server_command
+from support.tls import Authority
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -117,9 +118,20 @@ def test_files_that_are_named_exist(path):
         assert (ROOT / file).exists(), file
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """What stands in for the files under /etc/ssl that pages name."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    site = authority.issue("site")
+    return {"/etc/ssl/site.pem": site.pem, "/etc/ssl/site.key": site.key, "/etc/ssl/clients-ca.pem": authority.pem}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name)
-def test_toml_is_accepted(path, tmp_path):
+def test_toml_is_accepted(path, tmp_path, request):
     for number, block in enumerate(blocks(path.read_text(), "toml")):
+        if "/etc/ssl/" in block:
+            for named, made in request.getfixturevalue("certificate").items():
+                block = block.replace(named, str(made))
         file = tmp_path / f"{number}.toml"
         file.write_text(block)
         app = [] if "wsgi_app" in block else ["hello:application"]
@@ -148,7 +160,7 @@ def test_settings_exist(path, settings):
         for row in re.findall(r"^\| `.*$", text, re.M):
             named |= set(re.findall(r"`(\w+)`", row.split("|")[2]))
         named -= {"wsgi-file"}
-    headings = {"gunicorns"}
+    headings = {"gunicorns", "tls"}
     unknown = {word for word in named - settings - headings if not re.search(rf"`{word} = [^`]*`[^|]*\| `", text)}
     assert not unknown - {"chmod"}, unknown
 

@@ -362,5 +362,5 @@ def test_attributes_real_configurations_use(configured):
             worker.notify()
     """)
     url = f"http://127.0.0.1:{server.port}"
-    assert configured.wait_note("server")[2:] == ["shop", "Master", 33, 33, 33, ["127.0.0.1:0"], 0, 1, ["127.0.0.1:0"], {}, "sync", False]
+    assert configured.wait_note("server")[2:] == ["shop", "Master", 33, 33, 33, ["127.0.0.1:0"], 0, 1, ["127.0.0.1:0"], {}, "sync", None]
     assert configured.wait_note("worker")[2:] == [16.5, "shop", True, False, 0, True, True, 5, [url], True]

@@ -694,7 +694,6 @@ pub static SETTINGS: &[Setting] = &[
         .help("Cipher suites up to TLS 1.2, as an OpenSSL list. [Python's]"),
     Setting::theirs(Tls, "suppress_ragged_eofs", Kind::Flag, "true")
         .flags(&["--suppress-ragged-eofs"])
-        .negations(&["--no-suppress-ragged-eofs"])
         .example("false")
         .help("Take a TCP connection's end for the end of its TLS session.")
         .more(

@@ -20,8 +20,8 @@ pub trait Secure: Send + Sync + fmt::Debug {
 /// One TLS session, from its handshake on.
 pub trait Session: Send + Sync + fmt::Debug {
     /// Takes ciphertext from the peer, the first `came` bytes of `buffer`, and puts plaintext in its
-    /// place. `end`: the socket has ended, nothing comes any more.
-    fn open(&self, buffer: &mut [u8], came: usize, end: bool, out: &mut Vec<u8>) -> Opened;
+    /// place. Of a socket's end a session is told nothing: it could not answer any more.
+    fn open(&self, buffer: &mut [u8], came: usize, out: &mut Vec<u8>) -> Opened;
     /// Takes all of this plaintext.
     fn seal(&self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
     /// Takes leave, if there ever was a session.
@@ -48,8 +48,6 @@ pub enum Next {
     Wants,
     /// The peer has taken its leave.
     Ended,
-    /// The socket has ended and the peer has not taken its leave.
-    Torn,
     /// It is over: why.
     Failed {
         /// It had not begun yet.

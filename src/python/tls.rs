@@ -39,7 +39,6 @@ struct Names {
     memory: Kept,
     wants: Kept,
     returned_zero: Kept,
-    torn: Kept,
     error: Kept,
 }
 
@@ -61,7 +60,6 @@ pub(super) fn secure(
             memory: get("MemoryBIO")?,
             wants: get("SSLWantReadError")?,
             returned_zero: get("SSLZeroReturnError")?,
-            torn: get("SSLEOFError")?,
             error: get("SSLError")?,
         };
         let ragged = hooks.getattr("cfg")?.getattr("suppress_ragged_eofs")?.is_truthy()?;
@@ -189,13 +187,10 @@ impl TlsSession {
         Ok(None)
     }
 
-    fn take(&self, py: Python<'_>, bytes: &[u8], end: bool) -> PyResult<()> {
-        let incoming = self.incoming.bind(py);
+    fn take(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
         if !bytes.is_empty() {
+            let incoming = self.incoming.bind(py);
             incoming.call_method1(pyo3::intern!(py, "write"), (PyBytes::new(py, bytes),))?;
-        }
-        if end {
-            incoming.call_method0(pyo3::intern!(py, "write_eof"))?;
         }
         Ok(())
     }
@@ -209,9 +204,6 @@ impl TlsSession {
         if is(&self.names.returned_zero) {
             return Next::Ended;
         }
-        if is(&self.names.torn) {
-            return Next::Torn;
-        }
         let handshake = !self.established.load(Ordering::Relaxed);
         if !is(&self.names.error) {
             // A handler of a signal ran, or memory is short: which of them, the line says.
@@ -222,12 +214,12 @@ impl TlsSession {
 }
 
 impl Session for TlsSession {
-    fn open(&self, buffer: &mut [u8], came: usize, end: bool, out: &mut Vec<u8>) -> Opened {
+    fn open(&self, buffer: &mut [u8], came: usize, out: &mut Vec<u8>) -> Opened {
         Python::attach(|py| {
             let mut filled = 0;
             let mut read = || {
                 let _held = self.hold(py)?;
-                self.take(py, &buffer[..came], end)?;
+                self.take(py, &buffer[..came])?;
                 let read = self.shake_hands(py).and_then(|()| self.fill(py, buffer, &mut filled));
                 // An alert has to leave whatever happened.
                 self.drain(py, out)?;

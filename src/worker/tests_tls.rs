@@ -26,11 +26,11 @@ impl Secure for Fakes {
 }
 
 impl Session for Fake {
-    fn open(&self, buffer: &mut [u8], came: usize, end: bool, out: &mut Vec<u8>) -> Opened {
+    fn open(&self, buffer: &mut [u8], came: usize, out: &mut Vec<u8>) -> Opened {
         let mut waiting = self.waiting.lock().unwrap();
         waiting.extend_from_slice(&buffer[..came]);
         let mut plaintext = 0;
-        let mut next = if end { Next::Torn } else { Next::Wants };
+        let mut next = Next::Wants;
         while !waiting.is_empty() {
             if plaintext == buffer.len() {
                 next = Next::More;

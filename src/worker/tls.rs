@@ -225,18 +225,13 @@ impl State {
         }
         self.stalled = !self.push(socket)?;
         while !self.stalled {
-            let Came { count, more, end } = self.fetch(socket, buffer)?;
-            if end && matches!(self.speaks, Speaks::Tls(None)) {
-                self.ended = true;
-                return Ok(Taken { count: 0, more: false });
-            }
+            let Some(Came { count, more }) = self.fetch(socket, buffer)? else { return self.torn() };
             let session = self.session(&buffer[..count])?;
-            let Opened { plaintext, next } = session.open(buffer, count, end, &mut self.out);
+            let Opened { plaintext, next } = session.open(buffer, count, &mut self.out);
             self.fruitless = if plaintext > 0 { 0 } else { self.fruitless + count };
             // An alert that cannot be sent changes nothing.
             self.stalled = !self.push(socket).unwrap_or(true);
             self.more = next == Next::More;
-            let next = if end && next == Next::Wants { Next::Torn } else { next };
             let over = !matches!(next, Next::More | Next::Wants) || self.fruitless > FRUITLESS;
             let wants_more = self.more || more;
             if over {
@@ -253,13 +248,21 @@ impl State {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    /// The socket has ended, and the peer has not taken its leave.
+    fn torn(&mut self) -> io::Result<Taken> {
+        if self.ragged || matches!(self.speaks, Speaks::Tls(None)) {
+            self.ended = true;
+            return Ok(Taken { count: 0, more: false });
+        }
+        self.silent = true;
+        let reason = "the connection ended without a word of TLS's".to_owned();
+        Err(io::Error::other(Trouble::Broken(reason)))
+    }
+
     /// Nothing more is to be read after what was.
     fn end(&mut self, next: Next) {
-        let torn = "the connection ended without a word of TLS's".to_owned();
         self.failed = match next {
             Next::Ended => None,
-            Next::Torn if self.ragged => None,
-            Next::Torn => Some(Trouble::Broken(torn)),
             Next::Failed { handshake: true, reason } => Some(Trouble::Handshake(reason)),
             Next::Failed { handshake: false, reason } => Some(Trouble::Broken(reason)),
             Next::More | Next::Wants => {
@@ -267,21 +270,22 @@ impl State {
             }
         };
         self.ended = self.failed.is_none();
+        self.silent |= !self.ended;
     }
 
-    /// Ciphertext for the session, into `buffer`; none while it has plaintext.
-    fn fetch(&mut self, socket: &Stream, buffer: &mut [u8]) -> io::Result<Came> {
+    /// Ciphertext for the session, into `buffer`; none while it has plaintext. `None`: it has ended.
+    fn fetch(&mut self, socket: &Stream, buffer: &mut [u8]) -> io::Result<Option<Came>> {
         if self.more {
-            return Ok(Came { count: 0, more: true, end: false });
+            return Ok(Some(Came { count: 0, more: true }));
         }
         if !self.early.is_empty() {
             let count = self.early.len().min(buffer.len());
             buffer[..count].copy_from_slice(&self.early[..count]);
             self.early.drain(..count);
-            return Ok(Came { count, more: true, end: false });
+            return Ok(Some(Came { count, more: true }));
         }
         let Taken { count, more } = socket.read(buffer)?;
-        Ok(Came { count, more, end: count == 0 })
+        Ok((count > 0).then_some(Came { count, more }))
     }
 
     /// The session, made now if `first` is the first that came.
@@ -364,8 +368,6 @@ struct Came {
     count: usize,
     /// The socket may have more.
     more: bool,
-    /// It never will.
-    end: bool,
 }
 
 /// What a request line in plain text may begin with; empty lines are let through before one.

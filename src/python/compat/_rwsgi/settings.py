@@ -270,7 +270,7 @@ class Config:
 
     @property
     def is_ssl(self):
-        return bool(self.certfile or self.keyfile)
+        return self.certfile or self.keyfile
 
     @property
     def ssl_options(self):

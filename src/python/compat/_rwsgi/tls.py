@@ -112,8 +112,9 @@ class Shared:
         self.ragged = ragged
         #: Ciphertext the socket has not taken.
         self.unsent = b""
-        #: How often there was ciphertext from the peer.
+        #: How often there was ciphertext from the peer, or its end.
         self.fed = 0
+        self.ended = False
 
 
 class Socket(ssl.SSLSocket):
@@ -176,14 +177,9 @@ class Socket(ssl.SSLSocket):
                         found = shared.inner.read(len)
                     else:
                         found = shared.inner.read(len, buffer)
-                except ssl.SSLWantReadError:
-                    found = None
-                except ssl.SSLZeroReturnError:
-                    found = b"" if buffer is None else 0
-                except ssl.SSLEOFError:
-                    if not shared.ragged:
-                        raise
-                    found = b"" if buffer is None else 0
+                except (ssl.SSLWantReadError, ssl.SSLZeroReturnError) as error:
+                    over = shared.ended or isinstance(error, ssl.SSLZeroReturnError)
+                    found = None if not over else b"" if buffer is None else 0
                 answers = shared.outgoing.pending
             if answers:
                 self._answer()
@@ -205,6 +201,9 @@ class Socket(ssl.SSLSocket):
                 shared.fed += 1
                 if data:
                     shared.incoming.write(data)
+                elif shared.ragged:
+                    # Told of it, the session could say nothing more.
+                    shared.ended = True
                 else:
                     shared.incoming.write_eof()
 
