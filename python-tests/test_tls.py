@@ -199,6 +199,30 @@ def test_dripping_does_not_move_the_deadline(single, authority):
         assert ended and time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize("view", ["whole", "file"])
+def test_a_client_that_takes_nothing_is_not_waited_for(serve, site, client, view, tmp_path):
+    server = serve(APP, *site.flags, "--write-timeout", "1")
+    query = LARGE
+    if view == "file":
+        query = tmp_path / "file"
+        query.write_bytes(block(LARGE))
+    with wire(server, client) as it:
+        it.send(f"GET /{view}?{query} HTTP/1.1\r\nHost: test\r\n\r\n")
+        server.log.wait("The client takes nothing of its reply")
+        with pytest.raises((Malformed, OSError)):
+            it.head()
+            it.take(LARGE)
+
+
+def test_a_body_that_does_not_come(serve, site, client):
+    server = serve(APP, *site.flags, "--body-timeout", "1")
+    with wire(server, client) as it:
+        it.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf")
+        reply = it.reply("POST")
+        assert reply.status == 408 and reply.closes
+        it.expect_end()
+
+
 def test_plain_http_is_told_so(serve, site):
     server = serve(APP, *site.flags)
     with Wire(server.address) as it:

@@ -388,7 +388,7 @@ def test_a_key_that_only_root_may_read(serve, authority, tmp_path):
     site = authority.issue("roots")
     site.key.chmod(0o600)
     # Loaded before privileges are dropped, with all a worker needs: that user may not be able to read this interpreter's library.
-    (tmp_path / "rooted.py").write_text("import datetime\nfrom secured import application\n")
+    (tmp_path / "rooted.py").write_text("import _rwsgi.request\nfrom secured import application\n")
     server = serve("rooted", *site.flags, "--preload", "--user", "nobody", "--worker-tmp-dir", "/tmp", "--pythonpath", tmp_path)
     with wire(server, authority.client()) as it:
         worker = json.loads(it.get("/").body)["pid"]

@@ -36,7 +36,7 @@ class Authority:
         self.directory = directory
         self.pem, self.key = directory / f"{name}.pem", directory / f"{name}.key"
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", 2,
-                "-subj", f"/CN={name}", "-out", self.pem, "-keyout", self.key)
+                "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", self.pem, "-keyout", self.key)
 
     def issue(self, name: str, common_name: str = "test", kind: str = "ec") -> Certificate:
         """A certificate for `common_name`, with which 127.0.0.1 may be called, too."""
@@ -44,7 +44,11 @@ class Authority:
         algorithm = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else ["-newkey", "rsa:2048"]
         openssl("req", *algorithm, "-nodes", "-subj", f"/CN={common_name}", "-out", request, "-keyout", key)
         extensions = self.directory / f"{name}.ext"
-        extensions.write_text(f"subjectAltName=DNS:{common_name},DNS:localhost,IP:127.0.0.1\n")
+        # What Python 3.13 wants to see, and many others.
+        extensions.write_text(
+            f"subjectAltName=DNS:{common_name},DNS:localhost,IP:127.0.0.1\n"
+            "basicConstraints=CA:FALSE\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+            "keyUsage=critical,digitalSignature\n")
         openssl("x509", "-req", "-in", request, "-CA", self.pem, "-CAkey", self.key, "-CAcreateserial", "-days", 2,
                 "-extfile", extensions, "-out", pem)
         return Certificate(pem, key)
