@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import socket
 import ssl
 import struct
@@ -246,6 +247,34 @@ def test_garbage_is_sent_away_and_does_not_fill_the_log(serve, site, authority):
     lines = server.log.find(r"the TLS handshake failed: \[SSL: ")
     assert 20 <= len(lines) < 200, len(lines)
     assert figure(server, "rwsgi_refused_requests_total", reason="tls_handshake") == 300
+
+
+def test_records_that_are_damaged(serve, site, client):
+    """After the handshake: a flipped bit, a record cut off, one put in before. Nothing of it is data."""
+    server = serve(APP, *site.flags)
+    chance = random.Random(4)
+    for number in range(60):
+        with Slowly(server.address, client) as it:
+            it.until(it.tls.do_handshake, 1000)
+            it.tls.write(b"GET /damaged HTTP/1.1\r\nHost: test\r\n\r\n")
+            record = bytearray(it.outgoing.read())
+            if number % 3 == 0:
+                record[chance.randrange(5, len(record))] ^= 1 << chance.randrange(8)
+            elif number % 3 == 1:
+                del record[chance.randrange(1, len(record)) :]
+            else:
+                record[:0] = bytes([chance.choice((20, 21, 22, 23, 99)), 3, 3, 0, 2, chance.randrange(256), 0])
+            it.socket.sendall(record)
+            it.socket.shutdown(socket.SHUT_WR)
+            try:
+                while it.socket.recv(65536):
+                    pass
+            except ConnectionResetError:
+                pass
+    with wire(server, client) as it:
+        assert it.get("/after").status == 200
+    server.log.wait("/after with 0 bytes")
+    assert not server.log.find("/damaged") and server.log.find("the TLS session failed: ")
 
 
 def test_a_client_that_believes_another_authority(serve, site, tmp_path):
