@@ -183,8 +183,17 @@ impl TlsSession {
             }
             buffer[*filled..*filled + bytes.len()].copy_from_slice(bytes);
             *filled += bytes.len();
+            if !self.has_more(py)? {
+                return Ok(Some(Next::Wants));
+            }
         }
         Ok(None)
+    }
+
+    /// Whether there is anything to read from. Asking costs less than an exception that says there is not.
+    fn has_more(&self, py: Python<'_>) -> PyResult<bool> {
+        let waiting = self.incoming.bind(py).getattr(pyo3::intern!(py, "pending"))?.is_truthy()?;
+        Ok(waiting || self.inner.bind(py).call_method0(pyo3::intern!(py, "pending"))?.is_truthy()?)
     }
 
     fn take(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
