@@ -224,6 +224,24 @@ def test_a_body_that_does_not_come(serve, site, client):
         it.expect_end()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_request_that_is_overdue(serve, site, client, threads):
+    server = serve(APP, *site.flags, "--timeout", "1", "--threads", threads, "--timeout-grace", "5")
+    with wire(server, client) as it:
+        it.send("GET /nap?before HTTP/1.1\r\nHost: test\r\n\r\n")
+        # A sleep in a thread beside the main one cannot be interrupted: that worker is replaced.
+        try:
+            assert it.reply().status == 504
+        except (Malformed, OSError):
+            assert threads > 1
+    with wire(server, client) as it:
+        it.send("GET /nap?within HTTP/1.1\r\nHost: test\r\n\r\n")
+        with pytest.raises((Malformed, OSError)):
+            it.reply()
+    with wire(server, client) as it:
+        assert it.get("/").status == 200
+
+
 def test_plain_http_is_told_so(serve, site):
     server = serve(APP, *site.flags)
     with Wire(server.address) as it:

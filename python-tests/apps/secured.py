@@ -81,6 +81,16 @@ def client(environ, start_response):
     })
 
 
+def nap(environ, start_response):
+    """Overdue, before the reply or in the middle of it."""
+    if environ["QUERY_STRING"] == "before":
+        time.sleep(30)
+    write = start_response("200 OK", [("Content-Length", "10")])
+    write(b"half.")
+    time.sleep(30)
+    return [b"half."]
+
+
 def take(environ, start_response):
     """A protocol of the application's own: lines come back in upper case, by way of every method there is."""
     sock = environ["gunicorn.socket"].dup()
@@ -119,5 +129,5 @@ def take(environ, start_response):
 
 VIEWS = {
     "/whole": whole, "/blocks": blocks, "/stepwise": stepwise, "/file": file, "/until-close": until_close, "/client": client,
-    "/take": take,
+    "/take": take, "/nap": nap,
 }
