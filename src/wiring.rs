@@ -83,9 +83,7 @@ pub fn master(
     let (count_workers, count_backlog) = counts(config);
     let prepare = prepare_access_log(config, owner);
     prepare()?;
-    let hooks = hooks(config, started)?;
-    let tls = secure(config, started, hooks.as_deref())?;
-    let hooks = hooks.filter(|_| !config.hooks.is_empty());
+    let (hooks, tls) = hooks_and_tls(config, started)?;
     let recruit = Recruit::of(config, started, hooks.clone(), tls)?;
     Ok(MasterSettings {
         worker: life(recruit.clone(), surroundings.clone()),
@@ -117,6 +115,7 @@ pub fn master(
         reexec: reexec(started),
         stdio_inheritance: config.enable_stdio_inheritance,
         reuse_port: config.reuse_port,
+        defer_accept: defer_accept(config),
         count_workers,
         count_backlog,
         reopen_logs: Hook(Rc::new(move || {
@@ -135,16 +134,20 @@ pub fn master(
     })
 }
 
-/// What secures connections, read here and now: while root may read the key, and so that what is wrong
-/// with it keeps a server from starting, and a reload from happening.
-fn secure(
-    config: &Config,
-    started: &Started,
-    hooks: Option<&dyn Hooks>,
-) -> Result<Option<Arc<dyn Secure>>, String> {
-    let Some(hooks) = hooks.filter(|_| config.is_secured()) else { return Ok(None) };
-    hooks.secure(&directory(config, started)).map(Some).map_err(|wrong| complaint(config, wrong))
+/// The operator's hooks, where there are any; and what secures connections. That is made here and
+/// now: while root may read the key, and so that what is wrong with it keeps a server from starting,
+/// and a reload from happening.
+fn hooks_and_tls(config: &Config, started: &Started) -> Result<Guests, String> {
+    let hooks = hooks(config, started)?;
+    let tls = match &hooks {
+        Some(hooks) if config.is_secured() => Some(hooks.secure(&directory(config, started))),
+        _ => None,
+    };
+    let tls = tls.transpose().map_err(|wrong| complaint(config, wrong))?;
+    Ok((hooks.filter(|_| !config.hooks.is_empty()), tls))
 }
+
+type Guests = (Option<Arc<dyn Hooks>>, Option<Arc<dyn Secure>>);
 
 fn complaint(config: &Config, WrongHook { name, problem }: WrongHook) -> String {
     match name.as_str() {
@@ -282,11 +285,17 @@ fn reexec(started: &Started) -> Reexec {
     }
 }
 
+/// A socket of a worker's own goes with it: what the kernel holds back then would be lost.
+fn defer_accept(config: &Config) -> bool {
+    config.defer_accept && !config.reuse_port
+}
+
 fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> {
     Ok(WorkerSettings {
         app: app(config, started),
         threads: config.threads,
         connections: config.worker_connections,
+        defer_accept: defer_accept(config),
         max_requests: None,
         keepalive: config.keepalive,
         keepalive_requests: config.keepalive_requests,

@@ -265,25 +265,20 @@ impl Crew {
         None
     }
 
-    /// Puts a new connection into a slot, as being with the calling thread.
-    pub fn admit(&self, conn: &mut Conn) -> io::Result<usize> {
-        let token = {
-            let mut state = self.state();
-            let token = state.slots.insert(Slot::Out(Noted::default()));
-            state.flood = state.flood.max(state.slots.len());
-            self.context.row.set_connections(state.slots.len());
-            token
-        };
-        // Registered outside of the lock; events that come first find the slot.
-        match conn.stream.register(&self.registry, Token(token)) {
-            Ok(()) => Ok(token),
-            Err(error) => {
-                let mut state = self.state();
-                state.slots.try_remove(token);
-                self.context.row.set_connections(state.slots.len());
-                Err(error)
-            }
-        }
+    /// Takes a slot for a new connection, as being with the calling thread.
+    pub fn admit(&self) -> usize {
+        let mut state = self.state();
+        let token = state.slots.insert(Slot::Out(Noted::default()));
+        state.flood = state.flood.max(state.slots.len());
+        self.context.row.set_connections(state.slots.len());
+        token
+    }
+
+    /// Has the kernel tell what happens to an admitted connection; what is there already, too. Not
+    /// done for one that was served and closed in its first turn.
+    pub fn watch(&self, token: usize, conn: &mut Conn) -> io::Result<()> {
+        // Without the lock: what happens at once finds the slot.
+        conn.stream.register(&self.registry, Token(token))
     }
 
     /// How many connections are open.

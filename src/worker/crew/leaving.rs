@@ -4,6 +4,7 @@
 //!
 //! Invariant: a connection is dropped outside of the lock; dropping one can run the application.
 
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -59,8 +60,12 @@ impl Crew {
     /// Closes a connection that is in no slot any more.
     pub(super) fn let_go(&self, mut conn: Box<Conn>) {
         if conn.handed_over {
-            // A handle of the application's would keep the registration alive.
-            report(conn.stream.deregister(&self.registry));
+            // A handle of the application's would keep the registration alive, if there is one.
+            let result = conn.stream.deregister(&self.registry);
+            report(result.or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }));
         }
     }
 
