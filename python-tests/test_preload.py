@@ -253,7 +253,7 @@ def test_a_stuck_worker_does_not_outlive_a_killed_master(serve, site, preload):
         eventually(lambda: not alive(worker), "the end of the worker", patience=10)
         with pytest.raises((Malformed, ConnectionResetError)):
             wire.reply()
-    assert server.log.find("The master is gone and 1 requests do not end")
+    server.log.wait("The master is gone and 1 requests do not end")
     server.log.wait_end()
     server.finished = True
 
