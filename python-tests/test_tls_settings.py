@@ -276,7 +276,7 @@ def ssl_context(conf, factory):
     said = server.log.wait_end()
     server.finished = True
     assert expected in said
-    assert ("Exception in ssl_context hook" in said) == ("raise" in hook)
+    assert ("Exception in ssl_context hook" in said) == ("raise" in hook) and "<rwsgi>" not in said
 
 
 def test_a_hook_of_the_wrong_shape(configured, site):
@@ -285,6 +285,14 @@ def test_a_hook_of_the_wrong_shape(configured, site):
     assert server.wait() == 1
     assert "takes 1 arguments, and is called with 2: config, default_ssl_context_factory" in server.log.wait_end()
     server.finished = True
+
+
+def test_certificates_nobody_can_vouch_for(serve, authority, site):
+    server = serve(APP, *site.flags, "--cert-reqs", "2")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        with wire(server, authority.client(shows=site)) as it:
+            it.get("/")
+    server.log.wait(r"WARNING\] cert_reqs is set without ca_certs")
 
 
 def test_a_python_without_ssl(serve, site, tmp_path):

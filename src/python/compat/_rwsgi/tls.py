@@ -17,12 +17,13 @@ def secure(hooks, directory):
     cfg = hooks.cfg
     for name in ("certfile", "keyfile", "ca_certs"):
         _check_file(name, getattr(cfg, name), directory)
-    made = None
     try:
         made = cfg.ssl_context(cfg, lambda: default_context(cfg, directory))
     except Wrong:
         raise
     except BaseException as error:
+        # Without the frame of this function.
+        error = error.with_traceback(error.__traceback__.tb_next)
         _log("error", f"Exception in ssl_context hook\n{_format(error)}")
         raise Wrong("ssl_context", f"the hook raised {type(error).__name__}: {error}") from None
     if not isinstance(made, ssl.SSLContext):
@@ -47,6 +48,8 @@ def default_context(cfg, directory):
     def found(path):
         return os.path.join(directory, path) if path else None
 
+    if cfg.cert_reqs and not cfg.ca_certs:
+        _log("warning", "cert_reqs is set without ca_certs: no client's certificate holds unless a hook ssl_context says whose does")
     if not cfg.certfile:
         raise Wrong("keyfile", "a key is of no use without its certificate: set certfile, too")
     try:
