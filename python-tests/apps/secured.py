@@ -84,10 +84,10 @@ def client(environ, start_response):
 def nap(environ, start_response):
     """Overdue, before the reply or in the middle of it."""
     if environ["QUERY_STRING"] == "before":
-        time.sleep(30)
+        time.sleep(100)
     write = start_response("200 OK", [("Content-Length", "10")])
     write(b"half.")
-    time.sleep(30)
+    time.sleep(100)
     return [b"half."]
 
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Crew, PATIENCE_MS, Slot, report};
 use crate::system::clock::now_ms;
-use crate::worker::conn::Conn;
+use crate::worker::conn::{Conn, Stage};
 use crate::worker::threads;
 
 impl Crew {
@@ -76,7 +76,11 @@ impl Crew {
             let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
             tokens.into_iter().filter_map(|token| state.check_out(token)).collect()
         };
-        for conn in conns {
+        for mut conn in conns {
+            if matches!(conn.stage, Stage::Held(_)) {
+                // It had nothing to wait for but company.
+                let _ = conn.output.flush(&conn.stream);
+            }
             if conn.reply.ends_by_closing() {
                 conn.stream.abort_on_close();
             }
