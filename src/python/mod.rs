@@ -32,5 +32,5 @@ mod start_response;
 mod support;
 mod watch;
 
-pub use program::{lend, of as program};
+pub use program::{lend, lend_titles, of as program};
 pub use runtime::PyRuntime;
