@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use endpoint::{Endpoint, Proxied};
+pub use endpoint::{Endpoint, Proxied, Refused};
 
 use crate::config::ConfigError;
 use crate::config::raw::{Object, Raw};
@@ -310,6 +310,8 @@ pub trait App: Send + Sync {
     /// exhausted, the sink is full, or the client is gone. A failure has been logged, with
     /// traceback, method and path, when it is returned.
     fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step;
+    /// A request was answered without it. Called after the answer, for those who watch requests.
+    fn refused(&self, _refused: &Refused<'_>) {}
 }
 
 /// A reply whose next block has to wait until the client has taken more.

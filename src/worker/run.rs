@@ -18,6 +18,7 @@ use super::refuse;
 use super::reply::{self, Ending, REQUEST_ID, Reply, ReplySink};
 use super::trust;
 use crate::door::{Exchange, Resumed, Step};
+use crate::http::error::Refusal;
 use crate::http::head::Head;
 use crate::http::response::{RequestFacts, insert_field};
 use crate::system::clock::now_ns;
@@ -27,18 +28,18 @@ impl Hand<'_> {
     pub(super) fn run(&mut self, conn: &mut Conn, bytes: &[u8]) {
         conn.started = now_ns();
         self.stamp.now_ms = conn.started / 1_000_000;
-        if let Err(refusal) = trust::decide(&self.context.settings, conn, bytes) {
-            self.mark(conn, bytes);
-            return refuse::peer(self, conn, &refusal);
-        }
+        let trusted = trust::decide(&self.context.settings, conn, bytes);
         self.mark(conn, bytes);
+        if let Err(refusal) = trusted {
+            return self.distrusted(conn, bytes, &refusal);
+        }
         conn.output.lend(&mut self.spare);
         let closing = self.closing(conn);
         let head = conn.http.head();
         let source = head.source(bytes);
         let body = match conn.body.hand_over() {
             Ok(body) => body,
-            Err(error) => return self.unreadable(conn, &error),
+            Err(error) => return self.unreadable(conn, bytes, &error),
         };
         let mut exchange = Exchange {
             head,
@@ -85,8 +86,14 @@ impl Hand<'_> {
         }
     }
 
-    fn unreadable(&mut self, conn: &mut Conn, error: &io::Error) {
+    fn distrusted(&mut self, conn: &mut Conn, bytes: &[u8], refusal: &Refusal) {
+        conn.head = bytes.to_vec();
+        refuse::peer(self, conn, refusal);
+    }
+
+    fn unreadable(&mut self, conn: &mut Conn, bytes: &[u8], error: &io::Error) {
         tracing::error!("Cannot read back a request body: {error}");
+        conn.head = bytes.to_vec();
         refuse::with_page(self, conn, 500, "The server cannot read the request body");
     }
 
