@@ -253,7 +253,8 @@ fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
         now = Moment::now();
         for event in gather(hands, &plan, now, parent) {
             if let Event::Exited { pid, .. } = event {
-                hands.hook_or_stop(MasterMoment::Gone { pid });
+                let overdue = plan.has_given_up(pid);
+                hands.hook_or_stop(MasterMoment::Gone { pid, overdue });
             }
             feed(hands, &mut plan, now, event);
             if hands.exit.is_some() {
