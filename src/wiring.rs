@@ -226,6 +226,12 @@ fn name(config: &Config) -> String {
 
 fn owner(config: &Config) -> Result<Owner, String> {
     let complaint = |setting: &str, error: user::Unknown| format!("{error} ({})", config.origin(setting));
+    for (setting, chosen) in [("user", &config.user), ("group", &config.group)] {
+        // A script whose variable is empty would start a server that stays root.
+        if chosen.is_none() && config.origin(setting).is_flag() {
+            return Err(format!("{setting} ({}): the name is empty", config.origin(setting)));
+        }
+    }
     let user = config.user.as_deref().map(user::user_id).transpose();
     let group = config.group.as_deref().map(user::group_id).transpose();
     Ok(Owner {
@@ -280,7 +286,7 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         linger_timeout: config.linger_timeout,
         graceful_timeout: config.graceful_timeout,
         spool_threshold: config.spool_threshold,
-        spool_dir: config.worker_tmp_dir.clone(),
+        spool_dir: spool_dir(config, started)?,
         high_water: config.high_water,
         limits: limits(config),
         policy: policy(config),
@@ -313,6 +319,18 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         request_id: config.request_id,
         slow_request: config.slow_request,
     })
+}
+
+/// Where long bodies are kept: the first of them is late for finding out that it is not there.
+fn spool_dir(config: &Config, started: &Started) -> Result<Option<PathBuf>, String> {
+    let Some(chosen) = &config.worker_tmp_dir else { return Ok(None) };
+    let path = directory(config, started).join(chosen);
+    let wrong = match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => return Ok(Some(path)),
+        Ok(_) => "is no directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(format!("worker_tmp_dir ({}): {}: {wrong}", config.origin("worker_tmp_dir"), path.display()))
 }
 
 fn watch(config: &Config, started: &Started) -> Watch {

@@ -35,6 +35,7 @@ pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
 
 use crate::door::{Forks, MasterMoment};
+use crate::log;
 use crate::metrics::ledger::Ledger;
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::{self, Lifeline, Ring};
@@ -87,7 +88,7 @@ pub fn run(settings: MasterSettings, runtime: &dyn Forks, reload: &Reload<'_>) -
             }
         }
         Err(why) => {
-            tracing::error!(target: "rwsgi", "{why}");
+            log::fatal(&why);
             exit::CONFIG
         }
     }
