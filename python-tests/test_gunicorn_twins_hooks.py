@@ -160,7 +160,9 @@ def test_a_change_of_the_code(twins):  # noqa: F811
         source = twin.directory / "hello.py"
 
         def changed():
-            source.write_text(APP + "\n# changed\n")
+            # Whole at once: a worker that finds half of it cannot load it, which ends Gunicorn.
+            source.with_suffix(".new").write_text(APP + "\n# changed\n")
+            source.with_suffix(".new").replace(source)
             return len(twin.notes("post_worker_init")) >= 2
 
         eventually(changed, "the successor")
