@@ -7,7 +7,7 @@ mod logs;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -67,10 +67,25 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
     }
 }
 
-/// Where Python modules are looked for first.
+/// Where Python modules are looked for first. In full: the application may change its directory.
 fn search(config: &Config, started: &Started) -> Vec<String> {
-    let directory = directory(config, started).to_string_lossy().into_owned();
-    config.pythonpath.iter().cloned().chain([directory]).collect()
+    let directory = directory(config, started);
+    let named = config.pythonpath.iter().map(|entry| directory.join(entry));
+    let all = named.chain([directory.clone()]);
+    all.map(|path| straight(&path).to_string_lossy().into_owned()).collect()
+}
+
+/// The path without `.` and `..`, by the letter, as `os.path.abspath` does it.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(straight.pop()),
+            other => straight.push(other),
+        }
+    }
+    straight
 }
 
 /// What the master needs; the error is a line for the operator.
