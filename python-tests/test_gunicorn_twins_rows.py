@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -183,3 +184,51 @@ def test_what_applications_write(twins, args, reopened):  # noqa: F811
     theirs, ours = twins(played)
     assert ours == theirs
     assert bool(ours[1]) == (not args)
+
+
+SHOWS = """
+import json, os
+def app(environ, start_response):
+    body = json.dumps({name: os.environ.get(name) for name in ("ONE", "TWO", "THREE", "READ")}).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+#: Says in a variable of its own what it has found.
+VARIABLES = "import os\nraw_env = [*{}, 'READ=' + os.environ.get('ONE', 'none') + os.environ.get('TWO', 'none')]\n"
+
+
+def test_variables_of_a_reload(twins):  # noqa: F811
+    """Those of the configuration before are what they were when the server was started."""
+    def played(twin):
+        (twin.directory / "shows.py").write_text(SHOWS)
+        configuration = twin.directory / "gunicorn.conf.py"
+        configuration.write_text(VARIABLES.format(["ONE=a", "TWO=a", "TWO=b"]))
+        twin.start(app="shows:app", env={"TWO": "from outside"})
+        found = []
+
+        def ask():
+            return json.loads(twin.ask().split(b"\r\n\r\n", 1)[1])
+
+        def workers():
+            return [int(m[1]) for m in twin.server.log.find(r"Booting worker with pid: (\d+)")]
+
+        for variables in (["TWO=c", "THREE=c"], [], ["ONE=d"]):
+            found.append(ask())
+            configuration.write_text(VARIABLES.format(variables))
+            before = workers()[-1]
+            twin.server.kill(signal.SIGHUP)
+            twin.server.log.wait(rf"Worker exiting \(pid: {before}\)")
+        # A worker that comes later, and a configuration that is not taken on.
+        configuration.write_text("1 / 0")
+        if twin.name == "rwsgi":
+            twin.server.kill(signal.SIGHUP)
+            twin.server.log.wait("ZeroDivisionError")
+        count = len(workers())
+        os.kill(workers()[-1], signal.SIGKILL)
+        twin.server.log.wait("Booting worker with pid", count + 1)
+        return [*found, ask()]
+
+    theirs, ours = twins(played)
+    assert ours == theirs
+    outside = {"ONE": None, "TWO": "from outside", "THREE": None, "READ": "nonefrom outside"}
+    assert ours == [{**outside, "ONE": "a", "TWO": "b"}, {**outside, "TWO": "c", "THREE": "c"}, outside, {**outside, "ONE": "d"}]

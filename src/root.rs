@@ -19,7 +19,7 @@ use crate::door::{Interpreter, Program};
 use crate::log;
 use crate::master::{self, MasterSettings};
 use crate::system::daemon;
-use crate::wiring::{self, Started, Surroundings};
+use crate::wiring::{self, Started, Surroundings, variables};
 
 /// The variable by which the launcher says where it is.
 const EXECUTABLE: &str = "RWSGI_EXECUTABLE";
@@ -156,6 +156,10 @@ fn start(config: Config, started: Started) -> i32 {
 
 /// Reads the configuration again, for HUP.
 fn reload(started: &Started) -> Result<MasterSettings, String> {
+    variables::without(&*started.runtime, || read_again(started))
+}
+
+fn read_again(started: &Started) -> Result<MasterSettings, String> {
     match load(started, Reading::Again) {
         Ok(Loaded::Run(config)) => {
             warn(&config);

@@ -4,6 +4,7 @@
 
 mod lives;
 mod logs;
+pub mod variables;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -220,9 +221,7 @@ impl Surroundings {
             return Err(format!("cannot change to {}: {error} (chdir)", self.directory.display()));
         }
         self.runtime.set_env("SERVER_SOFTWARE", Some(SOFTWARE));
-        for (name, value) in &self.variables {
-            self.runtime.set_env(name, Some(value));
-        }
+        variables::set(&*self.runtime, &self.variables);
         log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))?;
         let level = self.log.level.name().to_ascii_lowercase();
         let chosen = self.runtime.choose_logger(self.logger.as_ref(), &level);
