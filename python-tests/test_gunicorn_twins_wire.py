@@ -277,7 +277,8 @@ UNLIKE = {"wsgi_app", "limit_request_line", "control_socket", "control_socket_di
     (["--workers", "2", "--threads", "3", "--timeout", "7", "--name", "shop", "--pythonpath", "a,b", "--umask", "022", "--env", "A=1",
       "--forwarded-allow-ips", "*", "--no-sendfile", "--worker-class", "gthread", "--keep-alive", "5", "--log-level", "debug",
       "--access-logfile", "-", "--max-requests", "9", "--statsd-prefix", "x", "--statsd-host", "[::1]:99", "--proxy-protocol", "v1"], ""),
-    (["--reload", "--reload-extra-file", "hello.py"], "workers = 4\nforwarded_allow_ips = '10.0.0.0/8, ::1'\nraw_env = ['B=2']\nkeepalive = 0\nstatsd_host = 'unix:///s'\n"),
+    (["--reload", "--reload-extra-file", "hello.py"], "workers = 4\nforwarded_allow_ips = '10.0.0.0/8, ::1'\nraw_env = ['B=2']\nkeepalive = 0\nstatsd_host = 'unix:///s'\n"
+     "proc_name = ' a b\\n'\nloglevel = ' debug '\nsyslog_prefix = 'x '\n"),
 ], ids=["defaults", "command line", "file"])
 def test_the_configuration_hooks_see(twins, args, configuration):  # noqa: F811
     def played(twin):
