@@ -168,7 +168,8 @@ def test_a_full_accept_queue_is_not_ready(serve, kind, tmp_path):
     os.kill(worker, signal.SIGSTOP)
     try:
         for _ in range(4):
-            waiting.append(Wire(server.address))
+            # A TCP connection comes with its first bytes (defer_accept).
+            waiting.append(Wire(server.address).send("G"))
         assert figure(server, "rwsgi_accept_queue_limit", listener=listener) == 4
         assert figure(server, "rwsgi_accept_queue_connections", listener=listener) == 4
         reply = ask(server, "/readyz")

@@ -130,6 +130,7 @@ pub fn master(
         reexec: reexec(started),
         stdio_inheritance: config.enable_stdio_inheritance,
         reuse_port: config.reuse_port,
+        defer_accept: defer_accept(config),
         count_workers,
         count_backlog,
         reopen_logs: Hook(Rc::new(move || {
@@ -285,11 +286,17 @@ fn reexec(started: &Started) -> Reexec {
     }
 }
 
+/// A socket of a worker's own goes with it: what the kernel holds back then would be lost.
+fn defer_accept(config: &Config) -> bool {
+    config.defer_accept && !config.reuse_port
+}
+
 fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> {
     Ok(WorkerSettings {
         app: app(config, started),
         threads: config.threads,
         connections: config.worker_connections,
+        defer_accept: defer_accept(config),
         max_requests: None,
         keepalive: config.keepalive,
         keepalive_requests: config.keepalive_requests,

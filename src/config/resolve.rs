@@ -48,6 +48,8 @@ pub struct Config {
     pub backlog: u32,
     /// Every worker listens for itself (SO_REUSEPORT).
     pub reuse_port: bool,
+    /// TCP connections are accepted once they say something.
+    pub defer_accept: bool,
 
     /// Number of worker processes; 0 is allowed.
     pub workers: usize,
@@ -267,6 +269,7 @@ impl Config {
             bind: field(&sheet, "bind")?,
             backlog: field(&sheet, "backlog")?,
             reuse_port: field(&sheet, "reuse_port")?,
+            defer_accept: field(&sheet, "defer_accept")?,
             workers: field(&sheet, "workers")?,
             // Gunicorn takes 0 as well; somebody has to do the work.
             threads: field::<usize>(&sheet, "threads")?.max(1),

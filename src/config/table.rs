@@ -91,6 +91,16 @@ pub static SETTINGS: &[Setting] = &[
         .change(Reexec)
         .help("Let every worker listen for itself (SO_REUSEPORT).")
         .more("Connections that wait for one worker cannot go to another: leave it off unless measured."),
+    Setting::ours(ServerSocket, "defer_accept", Kind::Flag, "true")
+        .flags(&["--defer-accept"])
+        .negations(&["--no-defer-accept"])
+        .example("false")
+        .help("Accept connections before they say something.")
+        .more(
+            "The kernel keeps a TCP connection to itself until its first bytes are there, for at most a \
+             second (TCP_DEFER_ACCEPT). That saves a third of what a connection costs. Without meaning \
+             for unix sockets and with `reuse_port`.",
+        ),
     Setting::theirs(WorkerProcesses, "workers", Kind::Count(0, 10_000), "1")
         .flags(&["--workers"])
         .short('w')

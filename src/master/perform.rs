@@ -108,6 +108,7 @@ impl Hands<'_> {
                 self.discard();
             }
             Action::Promote => self.promote(),
+            Action::AcceptAtOnce => self.accept_at_once(),
             Action::CloseListeners => self.close_listeners(),
             Action::Notify(report) => self.notify(&report),
             Action::RaiseDeadline { slot, pid, thread, sequence, age } => {
@@ -323,6 +324,13 @@ impl Hands<'_> {
     /// The same for the status process's, which are never a service manager's.
     fn status_files(&self) -> Files {
         if self.follows || self.followed { Files::Keep } else { Files::Remove }
+    }
+
+    /// So that the workers' last look at the queue misses nobody who is connected.
+    fn accept_at_once(&self) {
+        if self.era.settings.defer_accept {
+            self.era.listeners.iter().for_each(|bound| bound.listener.defer_accept(false));
+        }
     }
 
     fn close_listeners(&mut self) {

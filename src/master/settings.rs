@@ -118,6 +118,8 @@ pub struct MasterSettings {
     pub stdio_inheritance: bool,
     /// Every worker binds and listens for itself (SO_REUSEPORT).
     pub reuse_port: bool,
+    /// The kernel holds TCP connections back until they say something.
+    pub defer_accept: bool,
     /// Shown by ps, as in `rwsgi: master [NAME]`.
     pub proc_name: String,
     /// The command line an upgrade (USR2) executes.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-use super::fds;
+use super::{fds, raw};
 
 /// Where a socket listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,6 +72,16 @@ impl Listener {
         }
     }
 
+    /// Whether the kernel keeps a TCP connection to itself until its first bytes are there, or a
+    /// second has passed. A server that accepts earlier is woken twice for each of them.
+    pub fn defer_accept(&self, defer: bool) {
+        if matches!(self.address, Address::Tcp(_))
+            && let Err(error) = raw::defer_accept(self.as_fd(), u8::from(defer))
+        {
+            tracing::debug!("cannot set TCP_DEFER_ACCEPT of {}: {error}", self.address);
+        }
+    }
+
     /// Gives up the descriptor.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
@@ -97,6 +107,7 @@ impl AsFd for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     #[test]
@@ -113,6 +124,26 @@ mod tests {
             assert_eq!(accepted.tcp_user_timeout().unwrap(), patience);
             assert_eq!(accepted.keepalive().unwrap(), patience.is_some());
         }
+    }
+
+    #[test]
+    fn a_deferred_connection_comes_with_its_first_bytes() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::new(socket.try_clone().unwrap().into(), Address::Tcp(address));
+        listener.defer_accept(true);
+        socket.set_nonblocking(true).unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        assert_eq!(socket.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        client.write_all(b"!").unwrap();
+        socket.set_nonblocking(false).unwrap();
+        let (mut accepted, _) = socket.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        assert_eq!(accepted.read(&mut [0; 2]).unwrap(), 1);
+        listener.defer_accept(false);
+        let _silent = TcpStream::connect(address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        assert!(socket.accept().is_ok());
     }
 
     #[test]

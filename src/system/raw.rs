@@ -206,6 +206,22 @@ pub fn tcp_accept_queue(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     Ok((info.tcpi_unacked, info.tcpi_sacked))
 }
 
+/// Has a listening TCP socket hand connections out only once they have said something, or after
+/// `seconds`.
+pub fn defer_accept(fd: BorrowedFd<'_>, seconds: u8) -> io::Result<()> {
+    let seconds = libc::c_int::from(seconds);
+    // SAFETY: the value is an int, as the option wants it, and outlives the call.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
+}
+
 /// Takes over descriptor number `fd`, which was inherited and belongs to nobody in this
 /// process: it comes back under another number, close-on-exec, and the old number is closed.
 /// Standard streams are refused.

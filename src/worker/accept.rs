@@ -45,10 +45,9 @@ pub fn sweep(hand: &mut Hand<'_>, crew: &Arc<Crew>, entrance: &Entrance) {
         match entrance.acceptor.accept() {
             Ok((stream, peer)) => {
                 let mut conn = Box::new(enter(hand, &entrance.server, stream, peer));
-                match crew.admit(&mut conn) {
-                    Ok(token) => crew.put_back(token, conn, true),
-                    Err(error) => tracing::error!("Cannot wait on a connection: {error}"),
-                }
+                let token = crew.admit();
+                watch(hand, crew, token, &mut conn);
+                crew.put_back(token, conn, true);
             }
             Err(_) => return,
         }
@@ -93,17 +92,26 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
     }
     make_room(crew);
     let mut conn = Box::new(enter(hand, &server, stream, peer));
-    let token = match crew.admit(&mut conn) {
-        Ok(token) => token,
-        Err(error) => {
-            tracing::error!("Cannot wait on a connection: {error}");
-            return Accepted::Waiting;
-        }
-    };
+    let token = crew.admit();
     let again = hand.advance(&mut conn, crew);
+    watch(hand, crew, token, &mut conn);
     let served = conn.requests > 0;
     crew.put_back(token, conn, again);
     if served { Accepted::Served } else { Accepted::Waiting }
+}
+
+/// Whatever the connection waits for now, it is told. One that is over already waits for nothing.
+fn watch(hand: &mut Hand<'_>, crew: &Crew, token: usize, conn: &mut Conn) {
+    if matches!(conn.stage, Stage::Closed) {
+        return;
+    }
+    if let Err(error) = crew.watch(token, conn) {
+        tracing::error!("Cannot wait on a connection: {error}");
+        match conn.stage {
+            Stage::Replying(_) | Stage::Flushing(_) => hand.lost(conn),
+            _ => conn.stage = Stage::Closed,
+        }
+    }
 }
 
 fn enter(

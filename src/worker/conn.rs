@@ -34,6 +34,9 @@ pub enum Stage {
     Replying(Box<dyn door::Reply>),
     /// The reply is complete; its last bytes wait for the socket. The write deadline runs.
     Flushing(After),
+    /// The reply is complete and accounted for; it leaves together with those of other connections
+    /// that are made now (see `crew::held`). The write deadline runs once the socket is full.
+    Held(After),
     /// Our side is finished; what the client still sends is thrown away, so that it can read our
     /// last words instead of a reset. The linger deadline runs.
     Lingering,

@@ -9,6 +9,8 @@
 //!
 //! Invariants:
 //! 1. No block waits for another block: what was handed over is sent even if nothing follows.
+//!    The last one of a reply may wait a moment for its application to come to an end (see
+//!    [`Express::leave`]); if that takes long, it is sent all the same.
 //! 2. A socket is used by the courier only between [`Express::carry`] and [`Express::regain`];
 //!    whoever regains (or drops the [`Express`]) knows that it is not in use any more.
 //! 3. Bytes leave in the order in which they came.
@@ -17,7 +19,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
@@ -35,6 +37,8 @@ const SOON_NS: u64 = 50_000;
 const MOST: usize = 64 * 1024;
 /// How long a socket that took nothing is left alone.
 const RETRY: Duration = Duration::from_millis(5);
+/// How long the end of a reply waits for the application's, in nanoseconds.
+const PATIENCE_NS: u64 = 500_000;
 /// A courier with nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -43,6 +47,8 @@ const IDLE: Duration = Duration::from_secs(10);
 pub struct Courier {
     round: Mutex<Round>,
     bell: Condvar,
+    /// One for each thread that was ever here.
+    parcels: Mutex<Vec<Weak<Parcel>>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +75,8 @@ struct Load {
     blocked: bool,
     /// The courier has it on its round.
     queued: bool,
+    /// Since when it waits for the application's end, in nanoseconds; 0: it does not.
+    left_at: u64,
     failed: Option<io::Error>,
 }
 
@@ -99,7 +107,8 @@ impl Load {
 
     fn clear(&mut self) {
         self.bytes.clear();
-        (self.sent, self.total, self.blocked, self.failed) = (0, 0, false, None);
+        (self.sent, self.total, self.left_at) = (0, 0, 0);
+        (self.blocked, self.failed) = (false, None);
     }
 }
 
@@ -112,6 +121,36 @@ impl Parcel {
 impl Courier {
     fn round(&self) -> MutexGuard<'_, Round> {
         self.round.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new thread's parcel.
+    pub fn parcel(&self) -> Arc<Parcel> {
+        let parcel = Arc::default();
+        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        parcels.retain(|known| known.strong_count() > 0);
+        parcels.push(Arc::downgrade(&parcel));
+        parcel
+    }
+
+    /// Sends what was left behind by applications that do not come to an end. To be called again
+    /// and again while replies may be left so.
+    pub fn rescue(self: &Arc<Self>) {
+        let parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now_ns();
+        for parcel in parcels.iter().filter_map(Weak::upgrade) {
+            let mut load = parcel.load();
+            if load.left_at == 0 || now.saturating_sub(load.left_at) < PATIENCE_NS {
+                continue;
+            }
+            load.left_at = 0;
+            load.queued = true;
+            drop(load);
+            if !self.take(&parcel) {
+                let mut load = parcel.load();
+                load.queued = false;
+                load.send();
+            }
+        }
     }
 
     /// Puts a parcel on the round. False: there is no courier, and none could be started.
@@ -179,7 +218,7 @@ pub struct Express<'a> {
     parcel: &'a Arc<Parcel>,
     /// Something was handed over and not regained.
     open: bool,
-    /// When the block before was sent or handed over; 0: there was none.
+    /// When the block before was sent or carried; 0: there was none.
     last_ns: u64,
 }
 
@@ -201,22 +240,43 @@ impl<'a> Express<'a> {
         output.flush(stream)
     }
 
-    /// Hands over what waits in `output`. False: its owner has to see to it.
-    fn carry(&mut self, stream: &Stream, output: &mut Output) -> bool {
+    /// Leaves the end of a reply that is complete in `output` where it is found if the application
+    /// does not come to its end. To be regained when it does. Only while somebody calls
+    /// [`Courier::rescue`]. False: its owner has to see to it.
+    pub fn leave(&mut self, stream: &Stream, output: &mut Output) -> bool {
+        let Some(mut load) = self.hand_over(stream, output) else { return false };
+        if !load.queued {
+            load.left_at = now_ns();
+        }
+        true
+    }
+
+    /// Whether something was left so and not regained.
+    pub fn has_left(&self) -> bool {
+        self.open && self.last_ns == 0
+    }
+
+    fn hand_over(&mut self, stream: &Stream, output: &mut Output) -> Option<MutexGuard<'a, Load>> {
         let mut guard = self.parcel.load();
         let load = &mut *guard;
         let unfit = load.blocked || load.failed.is_some() || !output.is_buffered();
         if unfit || load.pending() + output.pending() > MOST {
-            return false;
+            return None;
         }
         load.socket = stream.as_fd().as_raw_fd();
         output.hand_over(&mut load.bytes, &mut load.sent);
         self.open = true;
+        Some(guard)
+    }
+
+    /// Hands over what waits in `output`. False: its owner has to see to it.
+    fn carry(&mut self, stream: &Stream, output: &mut Output) -> bool {
+        let Some(mut load) = self.hand_over(stream, output) else { return false };
         if load.queued {
             return true;
         }
         load.queued = true;
-        drop(guard);
+        drop(load);
         let taken = self.courier.take(self.parcel);
         if !taken {
             self.parcel.load().queued = false;
@@ -364,6 +424,32 @@ mod tests {
         output.buffer().extend_from_slice(b"more");
         assert!(!express.carry(&stream, &mut output));
         assert!(express.regain(&mut output).is_err());
+    }
+
+    #[test]
+    fn what_is_left_is_found_unless_it_is_regained_in_time() {
+        let courier = Arc::new(Courier::default());
+        let parcel = courier.parcel();
+        let (stream, mut client) = pair();
+        let mut output = Output::default();
+        for found in [false, true] {
+            let mut express = Express::new(&courier, &parcel);
+            output.buffer().extend_from_slice(b"end");
+            assert!(express.leave(&stream, &mut output) && express.has_left());
+            courier.rescue();
+            if found {
+                parcel.load().left_at -= PATIENCE_NS;
+                courier.rescue();
+                assert_eq!(read(&mut client, 3), b"end");
+            }
+            express.regain(&mut output).unwrap();
+            assert_eq!((output.pending(), express.has_left()), (if found { 0 } else { 3 }, false));
+            assert_eq!(output.flush(&stream).unwrap(), Flushed::Drained);
+            if !found {
+                assert_eq!(read(&mut client, 3), b"end");
+            }
+        }
+        assert_eq!(parcel.load().left_at, 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! 4. Connections are accepted only while a thread could serve them.
 
 mod follow;
+mod held;
 mod lead;
 mod leaving;
 mod state;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use mio::{Events, Poll, Registry, Token, Waker};
 use slab::Slab;
 
-use super::conn::Conn;
+use super::conn::{Conn, Stage};
 use super::context::Context;
 use super::deadlines::is_idle;
 use super::listeners::{Listeners, Pause};
@@ -37,7 +38,10 @@ use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
 use crate::system::raw;
+pub use held::{Company, HOLD_NS};
+
 use follow::{Followed, Followers, Help};
+use held::Held;
 use state::{Item, Noted, Slot, State};
 
 /// Events taken from the kernel at once.
@@ -58,11 +62,11 @@ const PATIENCE_MS: u64 = 1000;
 /// What a thread may be given to do.
 pub enum Work {
     /// Something happened to this connection.
-    Serve(usize, Box<Conn>),
+    Serve(usize, Box<Conn>, Company),
     /// Its deadline passed.
     Expire(usize, Box<Conn>),
     /// This listener has connections waiting.
-    Accept(usize),
+    Accept(usize, Company),
     /// Signals arrived.
     Signals,
     /// The master is gone.
@@ -100,6 +104,8 @@ pub struct Crew {
     log_due: AtomicU64,
     state: Mutex<State>,
     follow: Condvar,
+    /// Rings when a reply is held back that somebody should look after.
+    keep: Condvar,
 }
 
 impl Crew {
@@ -118,6 +124,7 @@ impl Crew {
             pending: VecDeque::new(),
             later: Vec::new(),
             waiting: VecDeque::new(),
+            held: Held::default(),
             timers: Timers::default(),
             tally: Tally::new(context.row.clone()),
             inside: 0,
@@ -133,8 +140,8 @@ impl Crew {
         };
         let poller = Mutex::new((poll, Events::with_capacity(EVENTS)));
         let log_due = AtomicU64::new(0);
-        let (state, follow) = (Mutex::new(state), Condvar::new());
-        Ok(Crew { context, lifeline, registry, poller, waker, log_due, state, follow })
+        let (state, follow, keep) = (Mutex::new(state), Condvar::new(), Condvar::new());
+        Ok(Crew { context, lifeline, registry, poller, waker, log_due, state, follow, keep })
     }
 
     /// The shared state.
@@ -183,7 +190,7 @@ impl Crew {
     }
 
     /// Brings a connection back and takes the next thing to do, under one lock.
-    pub fn next_after(&self, index: usize, token: usize, conn: Box<Conn>, again: bool) -> Work {
+    pub fn next_after(self: &Arc<Self>, index: usize, token: usize, conn: Box<Conn>, again: bool) -> Work {
         let state = match self.bring_back(token, conn, again) {
             Some(state) => state,
             None => self.state(),
@@ -229,6 +236,14 @@ impl Crew {
     }
 
     fn take(&self, state: &mut State) -> Option<Work> {
+        state.release_held();
+        match self.take_next(state) {
+            None if state.give_up_held() => self.take_next(state),
+            taken => taken,
+        }
+    }
+
+    fn take_next(&self, state: &mut State) -> Option<Work> {
         // All that wait, not one: an entry whose connection has gone meanwhile must not make this
         // thread poll while others could enter.
         while state.inside < self.context.settings.threads
@@ -236,7 +251,7 @@ impl Crew {
         {
             if let Some(mut conn) = state.check_out(token) {
                 conn.queued = false;
-                return Some(Work::Serve(token, conn));
+                return Some(Work::Serve(token, conn, state.company()));
             }
             if let Some(Slot::Out(noted)) = state.slots.get_mut(token) {
                 noted.dequeued = true;
@@ -246,7 +261,7 @@ impl Crew {
             match item {
                 Item::Conn(token) => {
                     if let Some(conn) = state.check_out(token) {
-                        return Some(Work::Serve(token, conn));
+                        return Some(Work::Serve(token, conn, state.company()));
                     }
                 }
                 Item::Expired(token) => {
@@ -257,7 +272,7 @@ impl Crew {
                 Item::Accept(_) if state.inside >= self.context.settings.threads => {
                     report(state.listeners.pause(Pause::Busy, &self.registry));
                 }
-                Item::Accept(index) => return Some(Work::Accept(index)),
+                Item::Accept(index) => return Some(Work::Accept(index, state.company())),
                 Item::Signals => return Some(Work::Signals),
                 Item::Lifeline => return Some(Work::Orphaned),
             }
@@ -265,25 +280,20 @@ impl Crew {
         None
     }
 
-    /// Puts a new connection into a slot, as being with the calling thread.
-    pub fn admit(&self, conn: &mut Conn) -> io::Result<usize> {
-        let token = {
-            let mut state = self.state();
-            let token = state.slots.insert(Slot::Out(Noted::default()));
-            state.flood = state.flood.max(state.slots.len());
-            self.context.row.set_connections(state.slots.len());
-            token
-        };
-        // Registered outside of the lock; events that come first find the slot.
-        match conn.stream.register(&self.registry, Token(token)) {
-            Ok(()) => Ok(token),
-            Err(error) => {
-                let mut state = self.state();
-                state.slots.try_remove(token);
-                self.context.row.set_connections(state.slots.len());
-                Err(error)
-            }
-        }
+    /// Takes a slot for a new connection, as being with the calling thread.
+    pub fn admit(&self) -> usize {
+        let mut state = self.state();
+        let token = state.slots.insert(Slot::Out(Noted::default()));
+        state.flood = state.flood.max(state.slots.len());
+        self.context.row.set_connections(state.slots.len());
+        token
+    }
+
+    /// Has the kernel tell what happens to an admitted connection; what is there already, too. Not
+    /// done for one that was served and closed in its first turn.
+    pub fn watch(&self, token: usize, conn: &mut Conn) -> io::Result<()> {
+        // Without the lock: what happens at once finds the slot.
+        conn.stream.register(&self.registry, Token(token))
     }
 
     /// How many connections are open.
@@ -292,27 +302,20 @@ impl Crew {
     }
 
     /// Brings a connection back after its turn. `again`: it wants another one soon.
-    pub fn put_back(&self, token: usize, conn: Box<Conn>, again: bool) {
+    pub fn put_back(self: &Arc<Self>, token: usize, conn: Box<Conn>, again: bool) {
         drop(self.bring_back(token, conn, again));
     }
 
     /// The same; `None` where the lock had to be given up.
-    fn bring_back(&self, token: usize, mut conn: Box<Conn>, again: bool) -> Option<MutexGuard<'_, State>> {
+    fn bring_back(
+        self: &Arc<Self>,
+        token: usize,
+        mut conn: Box<Conn>,
+        again: bool,
+    ) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state();
-        if matches!(conn.stage, super::conn::Stage::Closed) {
-            state.slots.try_remove(token);
-            report(state.listeners.resume(Pause::Full, &self.registry));
-            self.context.row.set_connections(state.slots.len());
-            let over = state.draining && state.slots.is_empty();
-            let ebbed = state.ebbed();
-            drop(state);
-            self.let_go(conn);
-            if ebbed {
-                raw::give_memory_back();
-            }
-            if over {
-                self.wake();
-            }
+        if matches!(conn.stage, Stage::Closed) {
+            self.remove(state, token, conn);
             return None;
         }
         let noted = match state.slots.get(token) {
@@ -336,6 +339,7 @@ impl Crew {
         }
         let ready = conn.wants_in && !conn.queued;
         conn.queued |= ready;
+        let holds = !again && matches!(conn.stage, Stage::Held(_)) && conn.output.is_buffered();
         let sooner = state.arm(token, &mut conn);
         state.tally.put_away(&conn);
         if let Some(slot) = state.slots.get_mut(token) {
@@ -348,12 +352,33 @@ impl Crew {
         } else if again {
             state.later.push(token);
         }
+        if holds {
+            state.held.push(token);
+            state = self.see_to_held(state);
+        }
         if state.leading && (sooner || again) {
             drop(state);
             self.wake();
             return None;
         }
         Some(state)
+    }
+
+    /// A connection is over.
+    fn remove(&self, mut state: MutexGuard<'_, State>, token: usize, conn: Box<Conn>) {
+        state.slots.try_remove(token);
+        report(state.listeners.resume(Pause::Full, &self.registry));
+        self.context.row.set_connections(state.slots.len());
+        let over = state.draining && state.slots.is_empty();
+        let ebbed = state.ebbed();
+        drop(state);
+        self.let_go(conn);
+        if ebbed {
+            raw::give_memory_back();
+        }
+        if over {
+            self.wake();
+        }
     }
 
     /// Makes the polling thread look at the state again.

@@ -73,8 +73,10 @@ fn waiting(conn: &Conn) -> Waiting {
             Phase::Complete | Phase::Closed => Waiting::Nothing,
         },
         Stage::Replying(_) | Stage::Flushing(_) if conn.output.is_blocked() => Waiting::Write,
+        Stage::Held(_) if !conn.output.is_buffered() => Waiting::Write,
         Stage::Lingering => Waiting::Linger,
-        Stage::Replying(_) | Stage::Flushing(_) | Stage::Ready | Stage::Closed => Waiting::Nothing,
+        Stage::Replying(_) | Stage::Flushing(_) | Stage::Held(_) => Waiting::Nothing,
+        Stage::Ready | Stage::Closed => Waiting::Nothing,
     }
 }
 

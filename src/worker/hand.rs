@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::conn::{After, Conn, Stage};
 use super::context::Context;
 use super::courier::Parcel;
-use super::crew::Crew;
+use super::crew::{Company, Crew};
 use super::deadlines;
 use super::marks::IdMaker;
 use super::output::Flushed;
@@ -51,6 +51,10 @@ pub struct Hand<'a> {
     pub ids: IdMaker,
     /// What its reply gives to the courier.
     pub parcel: Arc<Parcel>,
+    /// Who else waits for a turn.
+    pub company: Company,
+    /// Somebody should look after replies that do not leave at once.
+    pub wants_keeper: bool,
     buffer: Vec<u8>,
 }
 
@@ -69,14 +73,25 @@ impl<'a> Hand<'a> {
     /// The tools of thread `index`.
     pub fn new(context: &'a Context, index: usize) -> Self {
         let (spare, buffer) = (Vec::with_capacity(4096), vec![0; BUFFER]);
-        let (stamp, ids, parcel) = (Stamp::new(), IdMaker::new(index), Arc::default());
-        Hand { context, index, stamp, spare, ids, parcel, buffer }
+        let (stamp, ids, parcel) = (Stamp::new(), IdMaker::new(index), context.courier.parcel());
+        Hand {
+            context,
+            index,
+            stamp,
+            spare,
+            ids,
+            parcel,
+            buffer,
+            company: Company::default(),
+            wants_keeper: false,
+        }
     }
 
     /// Takes the connection as far as it goes. True: it wants another turn.
     pub fn advance(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> bool {
         self.stamp.tick();
         let served = conn.requests;
+        let mut release = true;
         loop {
             let turn = match conn.stage {
                 Stage::Announcing => self.announced(conn),
@@ -84,9 +99,13 @@ impl<'a> Hand<'a> {
                 Stage::Ready => self.start(conn, crew),
                 Stage::Replying(_) => self.go_on(conn, crew),
                 Stage::Flushing(after) => self.flush(conn, after),
+                Stage::Held(after) if release => self.release(conn, after),
+                Stage::Held(_) => Turn::Wait,
                 Stage::Lingering => self.linger(conn),
                 Stage::Closed => Turn::Wait,
             };
+            // What this turn holds back another one lets go.
+            release = false;
             match turn {
                 Turn::Again if conn.requests - served >= TURNS as u64 => return true,
                 Turn::Again => {}

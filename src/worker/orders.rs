@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::accept;
 use super::conn::Stage;
@@ -64,8 +65,15 @@ pub fn orphaned(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     drain(hand, crew);
 }
 
+/// So long a client may take from connecting to its first bytes.
+const ABOUT_TO_SPEAK: Duration = Duration::from_millis(10);
+
 /// Takes what is queued out of the kernel and accepts no more; ends when all is served.
 fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
+    if hand.context.settings.defer_accept && !crew.state().draining {
+        // A client that is connected counts on being served. The kernel hands it out once it speaks.
+        std::thread::sleep(ABOUT_TO_SPEAK);
+    }
     let graceful = hand.context.settings.graceful_timeout.as_millis() as u64;
     let entrances = {
         let mut state = crew.state();

@@ -21,6 +21,12 @@ use crate::system::fds::send_file;
 
 /// Most bytes handed to one `sendfile`, so that one connection does not hold the loop.
 const SENDFILE_MOST: u64 = 1 << 20;
+/// A file from this size on is paced: the kernel is given no more than it can send soon. What it
+/// queues beyond that leaves when the client's acknowledgements come, on the CPU where they come:
+/// a client on the same machine then does the server's work beside its own.
+const PACED: u64 = 1 << 20;
+/// Most bytes of a paced file that wait in the kernel for their turn.
+const UNSENT_MOST: u32 = 64 * 1024;
 /// Most bytes of a body handed over in one turn, for the same reason: the kernel takes megabytes, and
 /// copies them.
 const SEND_MOST: usize = 512 * 1024;
@@ -49,6 +55,8 @@ struct Region {
     file: File,
     next: u64,
     end: u64,
+    /// The kernel was told to queue little.
+    paced: bool,
 }
 
 /// How far [`Output::flush`] came.
@@ -144,7 +152,7 @@ impl Output {
         }
         let overflow = match &mut self.overflow {
             Some(overflow) => overflow,
-            none => none.insert(Box::new(Region { file: spool.create()?, next: 0, end: 0 })),
+            none => none.insert(Box::new(Region { file: spool.create()?, next: 0, end: 0, paced: false })),
         };
         // The file's own position is at its end: sendfile reads with an offset of its own.
         overflow.file.write_all(bytes)?;
@@ -155,7 +163,7 @@ impl Output {
     /// Puts a file region behind everything else.
     pub fn put_file(&mut self, file: OwnedFd, offset: u64, len: u64) {
         let end = offset.saturating_add(len);
-        self.file = Some(Box::new(Region { file: File::from(file), next: offset, end }));
+        self.file = Some(Box::new(Region { file: File::from(file), next: offset, end, paced: false }));
     }
 
     /// Bytes of the file region that are not sent.
@@ -190,7 +198,12 @@ impl Output {
         for slot in [&mut self.overflow, &mut self.file] {
             let Some(region) = slot else { continue };
             match region.send(stream, &mut budget, &mut self.total)? {
-                Flushed::Drained => *slot = None,
+                Flushed::Drained => {
+                    if region.paced {
+                        stream.limit_unsent(0);
+                    }
+                    *slot = None;
+                }
                 other => return Ok(other),
             }
         }
@@ -255,6 +268,10 @@ impl Output {
 
 impl Region {
     fn send(&mut self, stream: &Stream, budget: &mut u64, total: &mut u64) -> io::Result<Flushed> {
+        if !self.paced && self.end - self.next >= PACED {
+            self.paced = true;
+            stream.limit_unsent(UNSENT_MOST);
+        }
         while self.next < self.end {
             if *budget == 0 {
                 return Ok(Flushed::Yielded);

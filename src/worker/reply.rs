@@ -109,6 +109,8 @@ pub struct ReplySink<'a> {
     pub stamp: &'a mut Stamp,
     /// The thread's line on the scoreboard.
     pub thread: usize,
+    /// Other replies are about to be made, and what does not leave at once is looked after.
+    pub company: bool,
 }
 
 impl ReplySink<'_> {
@@ -158,6 +160,12 @@ impl ReplySink<'_> {
     /// The connection speaks another protocol now: nothing of ours may get in between.
     fn is_surrendered(&self) -> bool {
         self.reply.taken && self.facts.upgrade
+    }
+
+    /// Whether all that was announced is here.
+    fn is_whole(&self) -> bool {
+        let length = self.reply.disposition.map(|made| made.framing);
+        matches!(length, Some(BodyFraming::Length(_))) && self.reply.owed == 0
     }
 
     /// Appends bytes of ours.
@@ -246,6 +254,10 @@ impl ReplySink<'_> {
         if !flush && self.output.pending() < self.context.settings.high_water {
             return Flow::More;
         }
+        // The reply is whole: it may leave with those made next, once the application has ended.
+        if self.company && self.is_whole() && self.express.leave(self.stream, self.output) {
+            return Flow::More;
+        }
         match self.express.send(self.stream, self.output) {
             Ok(Flushed::Drained) => Flow::More,
             Ok(_) => Flow::Full { taken: bytes.len() },
@@ -328,6 +340,10 @@ impl Sink for ReplySink<'_> {
     }
 
     fn end(&mut self) {
+        if self.express.has_left() {
+            self.reply.ended = true;
+            return;
+        }
         self.regain();
         self.put_end();
         if !self.reply.gone

@@ -8,30 +8,34 @@
 
 use std::io;
 use std::mem;
+use std::ops::RangeInclusive;
 
 use super::access;
 use super::conn::{After, Conn, Stage, Waiting};
 use super::courier::Express;
-use super::hand::Hand;
+use super::crew::HOLD_NS;
+use super::hand::{Hand, Turn};
 use super::output::Flushed;
 use super::refuse;
 use super::reply::{self, Ending, REQUEST_ID, Reply, ReplySink};
 use super::trust;
 use crate::door::{Exchange, Resumed, Step};
-use crate::http::error::Refusal;
 use crate::http::head::Head;
 use crate::http::response::{RequestFacts, insert_field};
 use crate::system::clock::now_ns;
+
+/// Most bytes of a reply that is held back.
+const HELD_MOST: usize = 16 * 1024;
+/// Replies are held back if the application took so long, in nanoseconds.
+const WORTHWHILE_NS: RangeInclusive<u64> = 10_000..=HOLD_NS / 4;
 
 impl Hand<'_> {
     /// Runs the application for the complete request in `conn`, whose head is `bytes`.
     pub(super) fn run(&mut self, conn: &mut Conn, bytes: &[u8]) {
         conn.started = now_ns();
         self.stamp.now_ms = conn.started / 1_000_000;
-        let trusted = trust::decide(&self.context.settings, conn, bytes);
-        self.mark(conn, bytes);
-        if let Err(refusal) = trusted {
-            return self.distrusted(conn, bytes, &refusal);
+        if !self.admits(conn, bytes) {
+            return;
         }
         conn.output.lend(&mut self.spare);
         let closing = self.closing(conn);
@@ -64,6 +68,7 @@ impl Hand<'_> {
             context: self.context,
             stamp: &mut self.stamp,
             thread: self.index,
+            company: self.company.kept,
         };
         self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
         let step = self.context.app.call(&mut exchange, &mut sink);
@@ -86,9 +91,15 @@ impl Hand<'_> {
         }
     }
 
-    fn distrusted(&mut self, conn: &mut Conn, bytes: &[u8], refusal: &Refusal) {
-        conn.head = bytes.to_vec();
-        refuse::peer(self, conn, refusal);
+    /// Whether the request may enter the application; if not, its peer was told.
+    fn admits(&mut self, conn: &mut Conn, bytes: &[u8]) -> bool {
+        let decided = trust::decide(&self.context.settings, conn, bytes);
+        self.mark(conn, bytes);
+        if let Err(refusal) = &decided {
+            conn.head = bytes.to_vec();
+            refuse::peer(self, conn, refusal);
+        }
+        decided.is_ok()
     }
 
     fn unreadable(&mut self, conn: &mut Conn, bytes: &[u8], error: &io::Error) {
@@ -114,6 +125,7 @@ impl Hand<'_> {
             context: self.context,
             stamp: &mut self.stamp,
             thread: self.index,
+            company: false,
         };
         let since = self.context.clock_ns();
         let line = request_line(head, head.source(&conn.head));
@@ -217,6 +229,11 @@ impl Hand<'_> {
 
     /// Sends what is left now if the socket takes it: the straight path ends here.
     pub(super) fn leave(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
+        if self.company.others && self.waits(conn, after) {
+            self.account(conn, bytes);
+            conn.stage = Stage::Held(after);
+            return;
+        }
         match conn.output.flush(&conn.stream) {
             Ok(Flushed::Drained) => self.conclude(conn, after, bytes),
             Ok(Flushed::Blocked | Flushed::Yielded) => {
@@ -231,9 +248,43 @@ impl Hand<'_> {
         }
     }
 
+    /// Whether a reply is better sent together with the next ones. Each one sent by itself wakes its
+    /// receiver, which goes back to sleep before the next is made: that costs more than the sending.
+    /// Not where the application is so fast that the receiver stays awake, nor so slow that nobody
+    /// can tell when the next reply is made.
+    fn waits(&mut self, conn: &Conn, after: After) -> bool {
+        if !WORTHWHILE_NS.contains(&now_ns().saturating_sub(conn.started)) {
+            return false;
+        }
+        self.wants_keeper = !self.company.kept;
+        let sound = after != After::Abort && !conn.handed_over && !conn.undigested;
+        sound
+            && self.company.kept
+            && conn.output.is_buffered()
+            && (1..=HELD_MOST).contains(&conn.output.pending())
+            && !self.context.is_draining()
+    }
+
+    /// Lets a held reply leave.
+    pub(super) fn release(&mut self, conn: &mut Conn, after: After) -> Turn {
+        match conn.output.flush(&conn.stream) {
+            Ok(Flushed::Blocked | Flushed::Yielded) => return Turn::Wait,
+            Ok(Flushed::Drained) => self.follow(conn, after),
+            Err(error) => {
+                tracing::debug!("Client {} went away: {error}", conn.peer_name());
+                conn.stage = Stage::Closed;
+            }
+        }
+        Turn::Again
+    }
+
     /// The reply is with the kernel.
     pub(super) fn conclude(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
         self.account(conn, bytes);
+        self.follow(conn, after);
+    }
+
+    fn follow(&mut self, conn: &mut Conn, after: After) {
         conn.waiting = Waiting::Nothing;
         conn.stage = match after {
             After::Reuse => Stage::Receiving,
@@ -254,6 +305,10 @@ impl Hand<'_> {
 
     /// The client went away before its reply was complete.
     pub(super) fn lost(&mut self, conn: &mut Conn) {
+        if matches!(conn.stage, Stage::Held(_)) {
+            conn.stage = Stage::Closed;
+            return;
+        }
         if let Stage::Replying(reply) = mem::replace(&mut conn.stage, Stage::Closed) {
             reply.abandon();
         }

@@ -78,6 +78,8 @@ pub struct WorkerSettings {
     pub connections: usize,
     /// Requests after which the worker asks to be replaced.
     pub max_requests: Option<u64>,
+    /// Connections are accepted once they say something.
+    pub defer_accept: bool,
     /// Time an idle connection is kept; `None`: connections are closed after each response.
     pub keepalive: Option<Duration>,
     /// Requests after which a connection is closed.

@@ -44,7 +44,7 @@ fn waits(conn: &Conn) -> Waits {
     match (&conn.stage, conn.waiting) {
         (Stage::Ready, _) => Waits::Thread,
         (Stage::Replying(_), _) if conn.wants_in => Waits::Thread,
-        (Stage::Replying(_) | Stage::Flushing(_), _) => Waits::Write,
+        (Stage::Replying(_) | Stage::Flushing(_) | Stage::Held(_), _) => Waits::Write,
         (Stage::Lingering | Stage::Closed, _) => Waits::Linger,
         (Stage::Receiving, Waiting::Idle) => Waits::Idle,
         (Stage::Receiving, Waiting::Body) => Waits::Body,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::accept;
 use super::conn::{Conn, Stage};
-use super::crew::{Crew, Work};
+use super::crew::{Company, Crew, Work};
 use super::deadlines;
 use super::hand::Hand;
 use super::orders;
@@ -39,19 +39,23 @@ pub fn work(crew: &Arc<Crew>, index: usize) {
     let mut work = crew.next(index);
     loop {
         match work {
-            Work::Serve(token, conn) => {
+            Work::Serve(token, conn, company) => {
+                hand.company = company;
                 work = serve(&mut hand, crew, token, conn, false);
                 continue;
             }
             Work::Expire(token, conn) => {
+                hand.company = Company::default();
                 work = serve(&mut hand, crew, token, conn, true);
                 continue;
             }
-            Work::Accept(listener) => {
+            Work::Accept(listener, company) => {
+                hand.company = company;
                 let accepted = catch_unwind(AssertUnwindSafe(|| accept::accept(&mut hand, crew, listener)));
                 if accepted.is_err() {
                     tracing::error!("Internal error while accepting a connection");
                 }
+                call_keeper(&mut hand, crew);
             }
             Work::Signals => orders::obey(&mut hand, crew),
             Work::Orphaned => orders::orphaned(&mut hand, crew),
@@ -75,5 +79,12 @@ fn serve(hand: &mut Hand<'_>, crew: &Arc<Crew>, token: usize, mut conn: Box<Conn
         conn.stage = Stage::Closed;
         false
     });
+    call_keeper(hand, crew);
     crew.next_after(hand.index, token, conn, again)
+}
+
+fn call_keeper(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
+    if std::mem::take(&mut hand.wants_keeper) {
+        crew.call_keeper();
+    }
 }

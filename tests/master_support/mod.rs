@@ -91,6 +91,7 @@ fn read_config(path: &Path) -> Result<MasterSettings, String> {
         daemon: number("daemon", 0) == 1,
         stdio_inheritance: false,
         reuse_port: false,
+        defer_accept: true,
         count_workers: None,
         count_backlog: None,
         proc_name: "test".to_owned(),

@@ -139,6 +139,8 @@ pub enum Action {
     Reexec,
     /// This is the only master now: take over the pidfile.
     Promote,
+    /// Have the kernel hand out the connections it holds back: the end is near.
+    AcceptAtOnce,
     /// Stop listening.
     CloseListeners,
     /// Tell the service manager.

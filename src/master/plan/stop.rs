@@ -87,6 +87,9 @@ impl Plan {
             self.out.push(Action::Notify(Report::MainPid(pid)));
         } else {
             self.out.push(Action::Notify(Report::Stopping));
+            if signal == Signal::Term {
+                self.out.push(Action::AcceptAtOnce);
+            }
         }
         self.out.push(Action::CloseListeners);
         self.send_away(signal, deadline);

@@ -179,6 +179,7 @@ fn a_graceful_stop_ends_in_a_kill() {
     let actions = bench.act(Event::Signal(Signal::Term));
     let expected = [
         Action::Notify(Report::Stopping),
+        Action::AcceptAtOnce,
         Action::CloseListeners,
         signal(100, Signal::Term),
         signal(101, Signal::Term),

@@ -4,12 +4,13 @@
 //!
 //! Invariant: a connection is dropped outside of the lock; dropping one can run the application.
 
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{Crew, PATIENCE_MS, Slot, report};
 use crate::system::clock::now_ms;
-use crate::worker::conn::Conn;
+use crate::worker::conn::{Conn, Stage};
 use crate::worker::threads;
 
 impl Crew {
@@ -59,8 +60,12 @@ impl Crew {
     /// Closes a connection that is in no slot any more.
     pub(super) fn let_go(&self, mut conn: Box<Conn>) {
         if conn.handed_over {
-            // A handle of the application's would keep the registration alive.
-            report(conn.stream.deregister(&self.registry));
+            // A handle of the application's would keep the registration alive, if there is one.
+            let result = conn.stream.deregister(&self.registry);
+            report(result.or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }));
         }
     }
 
@@ -71,7 +76,11 @@ impl Crew {
             let tokens: Vec<usize> = state.slots.iter().map(|(token, _)| token).collect();
             tokens.into_iter().filter_map(|token| state.check_out(token)).collect()
         };
-        for conn in conns {
+        for mut conn in conns {
+            if matches!(conn.stage, Stage::Held(_)) {
+                // It had nothing to wait for but company.
+                let _ = conn.output.flush(&conn.stream);
+            }
             if conn.reply.ends_by_closing() {
                 conn.stream.abort_on_close();
             }

@@ -11,6 +11,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::follow::Followers;
+use super::held::Held;
 use super::{LIFELINE, LISTENERS, SIGNALS, WAKE};
 use crate::worker::conn::Conn;
 use crate::worker::deadlines::is_idle;
@@ -59,6 +60,8 @@ pub struct State {
     pub(super) later: Vec<usize>,
     /// Connections whose requests wait for a thread that may enter the application.
     pub(super) waiting: VecDeque<usize>,
+    /// Replies that leave together.
+    pub(super) held: Held,
     pub(super) timers: Timers,
     pub(super) tally: Tally,
     /// Threads inside the application.

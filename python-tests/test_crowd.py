@@ -1,0 +1,164 @@
+"""Replies that are made in a row leave together; none of them waits for a request that is held up."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from support.server import eventually
+from support.wire import Wire
+
+
+def let_go(fifo) -> None:
+    """Lets whoever waits for the FIFO go on."""
+
+    def attempt():
+        try:
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+            return True
+        except OSError:
+            return False
+
+    eventually(attempt, f"a reader of {fifo}")
+
+
+def threads_of(pid: int) -> list[str]:
+    return [task.read_text().strip() for task in Path(f"/proc/{pid}/task").glob("*/comm")]
+
+
+def ask(wire: Wire, path: str) -> None:
+    wire.send(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
+
+
+class Crowd:
+    """Connections whose requests wait for the worker all at once, in the order they were sent."""
+
+    def __init__(self, server, directory: Path, stack: ExitStack, size: int, gates: int):
+        self.server, self.directory = server, directory
+        self.keepers = [stack.enter_context(Wire(server.address)) for _ in range(gates)]
+        self.wires = [stack.enter_context(Wire(server.address)) for _ in range(size)]
+        self.gates = 0
+        for wire in [*self.keepers, *self.wires]:
+            assert wire.get("/warm-up").status == 200
+
+    def fifo(self) -> Path:
+        self.gates += 1
+        fifo = self.directory / f"gate-{self.gates}"
+        os.mkfifo(fifo)
+        return fifo
+
+    def come(self, paths: list[str]) -> None:
+        """Sends a request on each connection while the worker can take none of them."""
+        gates = [(wire, self.fifo()) for wire in self.keepers]
+        said = len(self.server.log.find("crowd: at the gate"))
+        for wire, fifo in gates:
+            ask(wire, f"/gate?fifo={fifo}")
+        self.server.log.wait("crowd: at the gate", said + len(gates))
+        for wire, path in zip(self.wires, paths, strict=True):
+            ask(wire, path)
+        for wire, fifo in gates:
+            let_go(fifo)
+        for wire, _ in gates:
+            assert wire.reply().status == 200
+
+    def called(self, worker: int) -> None:
+        """Comes until replies are held."""
+
+        def attempt():
+            self.come(["/work"] * len(self.wires))
+            assert [wire.reply().text for wire in self.wires] == ["/work"] * len(self.wires)
+            return "rwsgi-keeper" in threads_of(worker)
+
+        eventually(attempt, "replies that are held")
+
+
+@contextmanager
+def crowd(serve, tmp_path, size: int, *args: str, threads: int = 1):
+    server = serve("crowd:application", "--threads", str(threads), *args)
+    [worker] = server.booted()
+    with ExitStack() as stack:
+        it = Crowd(server, tmp_path, stack, size, threads)
+        it.called(worker)
+        yield it
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_request_that_is_held_up_holds_up_no_reply(serve, tmp_path, threads):
+    with crowd(serve, tmp_path, 14, threads=threads) as it:
+        fifos = [it.fifo() for _ in range(threads)]
+        gates = [f"/gate?fifo={fifo}" for fifo in fifos]
+        paths = ["/work", "/iterable"] * ((14 - threads) // 2) + ["/work"] * (threads % 2)
+        it.come([*paths, *gates][:14])
+        for wire, path in zip(it.wires, paths):
+            assert wire.reply().text == path
+        for fifo in fifos:
+            let_go(fifo)
+        for wire in it.wires[len(paths):]:
+            assert wire.reply().text == "/gate"
+
+
+def test_a_close_that_is_held_up_holds_up_no_reply(serve, tmp_path):
+    with crowd(serve, tmp_path, 8) as it:
+        fifo = it.fifo()
+        it.come(["/work", "/iterable", "/work", f"/iterable?fifo={fifo}", *["/work"] * 4])
+        said = [wire.reply().text for wire in it.wires[:4]]
+        assert said == ["/work", "/iterable", "/work", "/iterable"]
+        let_go(fifo)
+        assert [wire.reply().text for wire in it.wires[4:]] == ["/work"] * 4
+
+
+def test_each_connection_gets_its_own_replies_in_order(serve, tmp_path):
+    log = tmp_path / "access.log"
+    with crowd(serve, tmp_path, 8, "--access-logfile", str(log), "--access-logformat", "%(U)s %(q)s") as it:
+        for turn in range(20):
+            paths = [f"/work?say={turn}-{number}.&times={1 + 997 * number}" for number in range(8)]
+            paths[1] = paths[1].replace("/work", "/iterable")
+            follow = [f"/iterable?say={turn}+{number}" for number in range(8)]
+            both = [f"{path} HTTP/1.1\r\nHost: test\r\n\r\nGET {next}" for path, next in zip(paths, follow)]
+            it.come(both)
+            for number, wire in enumerate(it.wires):
+                assert wire.reply().text == f"{turn}-{number}." * (1 + 997 * number)
+                assert wire.reply().text == f"{turn} {number}"
+    lines = eventually(lambda: (found := log.read_text().splitlines()) and sum("say=" in line for line in found) == 320
+                       and found, "a line for each request")
+    said = [line for line in lines if "say=" in line]
+    assert len(set(said)) == len(said)
+
+
+def test_a_client_that_leaves_costs_nobody_else_a_reply(serve, tmp_path):
+    with crowd(serve, tmp_path, 8) as it:
+        gate = it.fifo()
+        it.come([f"/gate?fifo={gate}", *["/work"] * 7])
+        for wire in it.wires[1:7:2]:
+            wire.close()
+        let_go(gate)
+        assert it.wires[0].reply().text == "/gate"
+        for wire in it.wires[2:8:2]:
+            assert wire.reply().text == "/work"
+        with Wire(it.server.address) as wire:
+            assert wire.get("/after").text == "/after"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_a_stop_finds_no_reply_that_is_held(serve, tmp_path, number):
+    with crowd(serve, tmp_path, 8) as it:
+        gate = it.fifo()
+        it.come([*["/work", "/iterable"] * 3, f"/gate?fifo={gate}", "/work"])
+        it.server.log.wait("crowd: at the gate", it.gates)
+        it.server.kill(number)
+        it.server.log.wait("(?i)handling signal")
+        let_go(gate)
+        assert [wire.reply().text for wire in it.wires[:6]] == ["/work", "/iterable"] * 3
+        if number == signal.SIGTERM:
+            assert [wire.reply().text for wire in it.wires[6:]] == ["/gate", "/work"]
+    assert it.server.wait() == 0
+
+
+def test_who_looks_after_held_replies_goes_when_none_are(serve, tmp_path):
+    with crowd(serve, tmp_path, 8, "--keep-alive", "60") as it:
+        [worker] = it.server.booted()
+        eventually(lambda: "rwsgi-keeper" not in threads_of(worker), "the keeper's end")
+        it.called(worker)
