@@ -7,7 +7,7 @@ to be answered as if nothing were.
     python python-tests/siege -- gunicorn --workers 2 --threads 4
 
 No dependencies; epoll, and few bytes: at full size the besiegers take a fraction of a core, and say
-which. The exit status is 1 if a normal request failed, the 99th percentile of their times grew by more
+which. In truth they would stand elsewhere, so here they run when nobody else wants to (SCHED_IDLE). The exit status is 1 if a normal request failed, the 99th percentile of their times grew by more
 than --factor (over the worse of two times of peace, before and after), a worker died, or the server
 kept memory it took.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import re
 import resource
@@ -73,14 +74,15 @@ class Siege:
         #: Each phase's 99th percentile.
         self.p99: dict[str, float] = {}
 
-    def traffic(self, rate, seconds, share_new):
-        words = [sys.executable, str(HERE / "traffic.py"), *map(str, (*self.address, rate, seconds, share_new))]
+    def traffic(self, rate, seconds, share_new, *words):
+        words = [sys.executable, str(HERE / "traffic.py"), *map(str, (*self.address, rate, seconds, share_new)), *words]
         return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
     def phase(self, name, seconds, storm=0.0, flood=0.0):
         """Normal traffic for so long; beside it the crowd, resets, and a flood, so many a second."""
         began, used, own = time.monotonic(), cpu(self.workers), time.process_time()
-        flooding = self.traffic(flood, seconds, 1) if flood else None
+        drops = self.crowd.drops
+        flooding = self.traffic(flood, seconds, 1, "idle") if flood else None
         normal = self.traffic(self.options.rate, seconds, self.options.new)
         most = 0.0
         for process in filter(None, (normal, flooding)):
@@ -93,7 +95,8 @@ class Siege:
             self.judge(name if process is normal else f"{name}: the flood", json.loads(reader.text), process is normal)
         span = time.monotonic() - began
         print(f"  {'':12} server {(cpu(self.workers) - used) / span:4.2f} of a core, the crowd {(time.process_time() - own) / span:4.2f}; "
-              f"memory {memory(self.workers):6.1f} MiB; {len(self.crowd.clients)} slow clients, {self.crowd.sent_away} sent away so far",
+              f"memory {memory(self.workers):6.1f} MiB; {len(self.crowd.clients)} slow clients, "
+              f"{(self.crowd.drops - drops) / span:.0f} drops a second, {self.crowd.sent_away} sent away so far",
               flush=True)
 
     def judge(self, name, seen, compared):
@@ -228,6 +231,7 @@ def main() -> int:
                 (host, int(port)) for host, port in re.findall(r"http://([\d.]+):(\d+)", server.log.text)[:2]
             ) if network else (server.address, None)
             siege = Siege(server, local, options)
+            os.sched_setscheduler(0, os.SCHED_IDLE | os.SCHED_RESET_ON_FORK, os.sched_param(0))
             siege.run(network, elsewhere)
         finally:
             server.stop(9) if sys.exc_info()[0] else server.stop(patience=60)

@@ -34,7 +34,7 @@ class Crowd:
         self.clients: dict[int, tuple[socket.socket, tuple[bytes, bytes, bool]]] = {}
         self.coming: set[int] = set()
         self.drippers: list[int] = []
-        self.wanted = self.made = self.sent_away = self.resets = 0
+        self.wanted = self.made = self.sent_away = self.resets = self.drops = 0
         self.ticked = time.monotonic()
         self.rest: dict[str, float] = {}
 
@@ -112,6 +112,7 @@ class Crowd:
                 self.dice.shuffle(self.drippers)
             fd = self.drippers.pop()
             if fd in self.clients and fd not in self.coming and (drop := self.clients[fd][1][1]):
+                self.drops += 1
                 try:
                     self.clients[fd][0].send(drop)
                 except OSError:

@@ -1,7 +1,9 @@
 """Normal traffic: so many requests a second, whatever becomes of those before, over kept connections
 and new ones. A process of its own, so that what it measures is not held up by what else is done.
 
-    python traffic.py HOST PORT RATE SECONDS SHARE_OF_NEW_CONNECTIONS
+    python traffic.py HOST PORT RATE SECONDS SHARE_OF_NEW_CONNECTIONS [idle]
+
+With `idle` it is one of the besiegers, and runs when nobody else wants to.
 
 Says as JSON what came of it: `times` in seconds from a request's first byte (its connection included)
 to the last of its reply, `failures`, `late` (how far behind its own plan it was, in the worst of a
@@ -11,6 +13,7 @@ hundred) and `cpu` (its share of a core).
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import select
@@ -143,7 +146,9 @@ class Traffic:
 
 
 def main():
-    host, port, rate, seconds, share_new = sys.argv[1:]
+    host, port, rate, seconds, share_new, *idle = sys.argv[1:]
+    if idle:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     traffic = Traffic((host, int(port)), float(share_new))
     began = time.monotonic()
     traffic.run(float(rate), float(seconds))
