@@ -49,11 +49,11 @@ def on_exit(server): note("on_exit", of_server(server))
 '''
 
 
-def play(events, *args):
+def play(events, *args, **more):
     """Starts a server, waits until it serves, lets `events` happen, ends it; the notes by process."""
 
     def played(twin):
-        twin.start(*args)
+        twin.start(*args, **more)
         twin.wait_note("post_worker_init")
         assert twin.ask("/first").startswith(b"HTTP/1.1 200")
         twin.wait_note("post_request")
@@ -160,7 +160,9 @@ def test_a_change_of_the_code(twins):  # noqa: F811
         source = twin.directory / "hello.py"
 
         def changed():
-            source.write_text(APP + "\n# changed\n")
+            # Whole at once: a worker that finds half of it cannot load it, which ends Gunicorn.
+            source.with_suffix(".new").write_text(APP + "\n# changed\n")
+            source.with_suffix(".new").replace(source)
             return len(twin.notes("post_worker_init")) >= 2
 
         eventually(changed, "the successor")
@@ -202,6 +204,39 @@ def test_a_timeout(twins):  # noqa: F811
     # One stuck request is no reason to end the worker.
     assert "worker 2" in theirs and "worker 2" not in ours
     assert ours["worker 1"][-2][2:] == ["/sleep", "504 Gateway Timeout"]
+
+
+STUCK = '''
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/stuck":
+        # Neither a signal nor an exception gets it out of here.
+        import ctypes
+        lock = ctypes.PyDLL(None).pthread_mutex_lock
+        mutex = ctypes.create_string_buffer(128)
+        lock(mutex), lock(mutex)
+    start_response("200 OK", [("Content-Length", "0")])
+    return [b""]
+'''
+
+
+def test_a_worker_that_has_to_be_killed(twins):  # noqa: F811
+    """child_exit can tell it from others."""
+    def events(twin):
+        pid = worker(twin)
+        assert twin.ask("/stuck") == b""
+        twin.wait_note("child_exit")
+        assert twin.notes("child_exit")[0][0] != pid
+
+    def played(twin):
+        (twin.directory / "stuck.py").write_text(STUCK)
+        args = ["--timeout", "1"] if twin.name == "gunicorn" else ["--timeout", "1", "--timeout-grace", "1"]
+        return play(events, *args, app="stuck:app")(twin)
+
+    theirs, ours = twins(played, HOOKS)
+    exits = [[note for note in roles["master"] if note[0] == "child_exit"] for roles in (theirs, ours)]
+    # The first one was stuck, the other one is there at the end.
+    assert [[note[2]["aborted"] for note in notes] for notes in exits] == [[True, False]] * 2
+    assert [note[2] for note in exits[1]] == [note[2] for note in exits[0]]
 
 
 def test_an_upgrade(twins):  # noqa: F811

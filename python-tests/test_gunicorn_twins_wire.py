@@ -157,7 +157,37 @@ def test_access_lines_of_failures(twins):  # noqa: F811
 
     theirs, ours = twins(played)
     assert theirs == ["500 GET GET /raise HTTP/1.1 None", "200 GET GET /%0aforged HTTP/1.1 /", "forged"]
-    assert ours == ["500 GET GET /raise HTTP/1.1 /raise", r"200 GET GET /%0aforged HTTP/1.1 /\x0aforged", "400 - - -", "505 - - -"]
+    assert ours == ["500 GET GET /raise HTTP/1.1 /raise", r"200 GET GET /%0aforged HTTP/1.1 /\x0aforged", "400 - - -", "505 GET GET / HTTP/9.0 /"]
+
+
+LOGGER_CLASS = """
+from gunicorn.glogging import Logger
+class Mine(Logger): pass
+logger_class = Mine
+"""
+#: Refused by both; Gunicorn has an access line where its request object was made already.
+REFUSED = [request("GET /host HTTP/1.1", "Host: b"), request("GET /length HTTP/1.1", "Content-Length: x"),
+           request("GET /lengths HTTP/1.1", "Content-Length: 1", "Content-Length: 1"),
+           request("POST /both HTTP/1.1", "Content-Length: 1", "Transfer-Encoding: chunked"),
+           request("GET /coding HTTP/1.1", "Transfer-Encoding: strange, chunked"),
+           request("GET /type HTTP/1.1", "Content-Type: a/b", "Content-Type: a/b"), request("GET /field HTTP/1.1", "no field"), b"BAD\r\n\r\n"]
+
+
+@pytest.mark.parametrize("configuration", ["", LOGGER_CLASS], ids=["written by the server", "by a logger"])
+def test_access_lines_of_refused_requests(twins, configuration):  # noqa: F811
+    def played(twin):
+        args = ["--gunicorn-module", "always"] if twin.name == "rwsgi" and configuration else []
+        twin.start(*args, "--access-logfile", "-", "--access-logformat", "line %(h)s %(s)s %(m)s %(r)s %(q)s %(H)s %(b)s %(f)s")
+        replies = [twin.ask(data).split(b" ", 2)[1] for data in REFUSED]
+        twin.ask("/last")
+        twin.server.out.wait("GET /last")
+        return replies, [line for line in twin.server.out.lines if line.startswith("line ") and "/last" not in line]
+
+    (their_replies, theirs), (our_replies, ours) = twins(played, configuration)
+    assert their_replies == our_replies and {"400"} <= {reply.decode() for reply in our_replies}
+    # Each of theirs, and those that they have not.
+    assert [line for line in ours if line in theirs] == theirs and len(theirs) >= 4
+    assert len(ours) == len(REFUSED) - (1 if configuration else 0)
 
 
 class Collector:
@@ -247,7 +277,8 @@ UNLIKE = {"wsgi_app", "limit_request_line", "control_socket", "control_socket_di
     (["--workers", "2", "--threads", "3", "--timeout", "7", "--name", "shop", "--pythonpath", "a,b", "--umask", "022", "--env", "A=1",
       "--forwarded-allow-ips", "*", "--no-sendfile", "--worker-class", "gthread", "--keep-alive", "5", "--log-level", "debug",
       "--access-logfile", "-", "--max-requests", "9", "--statsd-prefix", "x", "--statsd-host", "[::1]:99", "--proxy-protocol", "v1"], ""),
-    (["--reload", "--reload-extra-file", "hello.py"], "workers = 4\nforwarded_allow_ips = '10.0.0.0/8, ::1'\nraw_env = ['B=2']\nkeepalive = 0\nstatsd_host = 'unix:///s'\n"),
+    (["--reload", "--reload-extra-file", "hello.py"], "workers = 4\nforwarded_allow_ips = '10.0.0.0/8, ::1'\nraw_env = ['B=2']\nkeepalive = 0\nstatsd_host = 'unix:///s'\n"
+     "proc_name = ' a b\\n'\nloglevel = ' debug '\nsyslog_prefix = 'x '\n"),
 ], ids=["defaults", "command line", "file"])
 def test_the_configuration_hooks_see(twins, args, configuration):  # noqa: F811
     def played(twin):

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use endpoint::{Endpoint, Proxied};
+pub use endpoint::{Endpoint, Proxied, Refused};
 pub use hooks::{HookRaised, HookSpec, Hooks, LoggerSpec, MasterMoment, WorkerMoment, WrongHook};
 pub use tls::{Next, Opened, Secure, Session};
 
@@ -191,6 +191,8 @@ pub trait App: Send + Sync {
     /// exhausted, the sink is full, or the client is gone. A failure has been logged, with
     /// traceback, method and path, when it is returned.
     fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step;
+    /// A request was answered without it. Called after the answer, for those who watch requests.
+    fn refused(&self, _refused: &Refused<'_>) {}
 }
 
 /// A reply whose next block has to wait until the client has taken more.

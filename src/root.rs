@@ -16,8 +16,10 @@ use crate::cli::{self, Invocation, Loaded, Readers};
 use crate::config::types::GunicornModule;
 use crate::config::{Config, ConfigError, Origin, exit};
 use crate::door::{Interpreter, Program};
+use crate::log;
 use crate::master::{self, MasterSettings};
-use crate::wiring::{self, Started, Surroundings};
+use crate::system::daemon;
+use crate::wiring::{self, Started, Surroundings, variables};
 
 /// The variable by which the launcher says where it is.
 const EXECUTABLE: &str = "RWSGI_EXECUTABLE";
@@ -130,6 +132,10 @@ fn start(config: Config, started: Started) -> i32 {
         started.runtime.provide_gunicorn(config.gunicorn_module);
     }
     let surroundings = Surroundings::of(&config, &started);
+    if config.daemon {
+        // Before there are any files: what a daemon makes does not depend on who has started it.
+        daemon::set_umask();
+    }
     if let Err(error) = surroundings.enter() {
         complain(&format!("rwsgi: {error}"));
         return i32::from(exit::CONFIGURATION);
@@ -138,7 +144,7 @@ fn start(config: Config, started: Started) -> i32 {
     let settings = match wiring::master(&config, &started, surroundings) {
         Ok(settings) => settings,
         Err(error) => {
-            tracing::error!("{error}");
+            log::fatal(&error);
             return i32::from(exit::CONFIGURATION);
         }
     };
@@ -150,6 +156,10 @@ fn start(config: Config, started: Started) -> i32 {
 
 /// Reads the configuration again, for HUP.
 fn reload(started: &Started) -> Result<MasterSettings, String> {
+    variables::without(&*started.runtime, || read_again(started))
+}
+
+fn read_again(started: &Started) -> Result<MasterSettings, String> {
     match load(started, Reading::Again) {
         Ok(Loaded::Run(config)) => {
             warn(&config);

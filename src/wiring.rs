@@ -4,10 +4,11 @@
 
 mod lives;
 mod logs;
+pub mod variables;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -67,10 +68,25 @@ pub fn app(config: &Config, started: &Started) -> AppSpec {
     }
 }
 
-/// Where Python modules are looked for first.
+/// Where Python modules are looked for first. In full: the application may change its directory.
 fn search(config: &Config, started: &Started) -> Vec<String> {
-    let directory = directory(config, started).to_string_lossy().into_owned();
-    config.pythonpath.iter().cloned().chain([directory]).collect()
+    let directory = directory(config, started);
+    let named = config.pythonpath.iter().map(|entry| directory.join(entry));
+    let all = named.chain([directory.clone()]);
+    all.map(|path| straight(&path).to_string_lossy().into_owned()).collect()
+}
+
+/// The path without `.` and `..`, by the letter, as `os.path.abspath` does it.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(straight.pop()),
+            other => straight.push(other),
+        }
+    }
+    straight
 }
 
 /// What the master needs; the error is a line for the operator.
@@ -225,9 +241,7 @@ impl Surroundings {
             return Err(format!("cannot change to {}: {error} (chdir)", self.directory.display()));
         }
         self.runtime.set_env("SERVER_SOFTWARE", Some(SOFTWARE));
-        for (name, value) in &self.variables {
-            self.runtime.set_env(name, Some(value));
-        }
+        variables::set(&*self.runtime, &self.variables);
         log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))?;
         let level = self.log.level.name().to_ascii_lowercase();
         let chosen = self.runtime.choose_logger(self.logger.as_ref(), &level);
@@ -246,6 +260,12 @@ fn name(config: &Config) -> String {
 
 fn owner(config: &Config) -> Result<Owner, String> {
     let complaint = |setting: &str, error: user::Unknown| format!("{error} ({})", config.origin(setting));
+    for (setting, chosen) in [("user", &config.user), ("group", &config.group)] {
+        // A script whose variable is empty would start a server that stays root.
+        if chosen.is_none() && config.origin(setting).is_flag() {
+            return Err(format!("{setting} ({}): the name is empty", config.origin(setting)));
+        }
+    }
     let user = config.user.as_deref().map(user::user_id).transpose();
     let group = config.group.as_deref().map(user::group_id).transpose();
     Ok(Owner {
@@ -306,7 +326,7 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         linger_timeout: config.linger_timeout,
         graceful_timeout: config.graceful_timeout,
         spool_threshold: config.spool_threshold,
-        spool_dir: config.worker_tmp_dir.clone(),
+        spool_dir: spool_dir(config, started)?,
         high_water: config.high_water,
         limits: limits(config),
         policy: policy(config),
@@ -341,6 +361,18 @@ fn worker(config: &Config, started: &Started) -> Result<WorkerSettings, String> 
         request_id: config.request_id,
         slow_request: config.slow_request,
     })
+}
+
+/// Where long bodies are kept: the first of them is late for finding out that it is not there.
+fn spool_dir(config: &Config, started: &Started) -> Result<Option<PathBuf>, String> {
+    let Some(chosen) = &config.worker_tmp_dir else { return Ok(None) };
+    let path = directory(config, started).join(chosen);
+    let wrong = match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => return Ok(Some(path)),
+        Ok(_) => "is no directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(format!("worker_tmp_dir ({}): {}: {wrong}", config.origin("worker_tmp_dir"), path.display()))
 }
 
 fn watch(config: &Config, started: &Started) -> Watch {

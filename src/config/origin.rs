@@ -28,6 +28,13 @@ pub enum Origin {
     CommandLine(String),
 }
 
+impl Origin {
+    /// Whether a flag said it, on the command line or in a variable that stands for one.
+    pub fn is_flag(&self) -> bool {
+        matches!(self, Origin::CommandLine(_) | Origin::GunicornCmdArgs(_))
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -180,14 +180,23 @@ pub fn python_file(path: &Path, variables: Variables) -> Result<Commented, Confi
     Ok((source, strays.into_iter().map(warning).collect()))
 }
 
-/// Spellings only Python files have: ids of users as numbers, and None for "no" and "as usual".
+/// Spellings only Python files have: ids of users as numbers, None for "no" and "as usual", and
+/// blanks around a text, which may come from a file or a variable.
 fn pythonic(setting: &Setting, raw: Raw) -> Option<Raw> {
-    match (setting.kind, raw) {
+    match (setting.kind, stripped(raw)) {
         (Kind::Flag, Raw::Nothing) => None,
         (Kind::Text, Raw::Integer(id)) if ["user", "group"].contains(&setting.name) => {
             Some(Raw::Text(id.to_string()))
         }
         (_, raw) => Some(raw),
+    }
+}
+
+fn stripped(raw: Raw) -> Raw {
+    match raw {
+        Raw::Text(text) if text.trim().len() < text.len() => Raw::Text(text.trim().to_owned()),
+        Raw::List(items) => Raw::List(items.into_iter().map(stripped).collect()),
+        raw => raw,
     }
 }
 
@@ -292,9 +301,13 @@ mod tests {
 
     #[test]
     fn python_files_spell_ids_as_numbers_and_no_as_none() {
-        let variables =
-            vec![("user".to_owned(), Raw::Integer(1000), None), ("sendfile".to_owned(), Raw::Nothing, None)];
+        let variables = vec![
+            ("user".to_owned(), Raw::Integer(1000), None),
+            ("sendfile".to_owned(), Raw::Nothing, None),
+            ("proc_name".to_owned(), Raw::Text(" a b\n".to_owned()), None),
+        ];
         let (source, _) = python_file(Path::new("gunicorn.conf.py"), variables).unwrap();
-        assert_eq!(texts(&source), [("user", r#""1000""#.to_owned())]);
+        let expected = [("user", r#""1000""#.to_owned()), ("proc_name", r#""a b""#.to_owned())];
+        assert_eq!(texts(&source), expected);
     }
 }

@@ -5,6 +5,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::http::head::Head;
+
 /// The two ends of an exchange as CGI variables see them (RFC 3875 section 4.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
@@ -35,4 +37,19 @@ pub struct Proxied {
     pub protocol: &'static str,
     /// PROXY_ADDR and PROXY_PORT.
     pub destination: Option<SocketAddr>,
+}
+
+/// A request that the server has answered itself.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// Its head, as far as it was read: method and target at the least.
+    pub head: &'a Head,
+    /// What the head's spans index.
+    pub bytes: &'a [u8],
+    /// The two ends of its connection.
+    pub endpoint: &'a Endpoint,
+    /// The status of the answer.
+    pub status: u16,
+    /// Which request of its connection it is; one whose head is not complete is not counted.
+    pub number: u64,
 }

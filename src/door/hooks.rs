@@ -102,6 +102,8 @@ pub enum MasterMoment<'a> {
     Gone {
         /// This one.
         pid: i32,
+        /// It was ended because it had got no further for too long.
+        overdue: bool,
     },
     /// The configuration was read again; these are the new one's hooks.
     Reloading,

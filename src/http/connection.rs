@@ -150,7 +150,7 @@ impl Connection {
     }
 
     /// The head of the current message; of meaning after [`Received::Head`]. After a refusal its
-    /// method and target are set if the request line could be read.
+    /// method, target and version are set as far as they could be told apart.
     pub fn head(&self) -> &Head {
         &self.head
     }

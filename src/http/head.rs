@@ -210,6 +210,27 @@ impl Head {
         }
     }
 
+    /// Of the bytes given to [`Head::parse`], those that its spans index, also when it was refused or
+    /// is not complete.
+    pub fn so_far<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let end = self.cursor.max(self.target.end()).max(self.version_text.end());
+        if self.method.is_empty() { b"" } else { input.get(..end).unwrap_or_default() }
+    }
+
+    /// The version for the log: as it is served, or, where the head was refused, as it came, which
+    /// is empty if it did not.
+    pub fn protocol<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        if self.len == 0 {
+            let from = (self.version_text.start as usize).saturating_sub("HTTP/".len());
+            let came = bytes.get(from..self.version_text.end()).unwrap_or_default();
+            return std::str::from_utf8(came).unwrap_or_default();
+        }
+        match self.version {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        }
+    }
+
     /// The values of every field of that name, compared without case, in order.
     pub fn find<'b>(&self, bytes: &'b [u8], name: &str) -> impl DoubleEndedIterator<Item = &'b [u8]> {
         let name = name.as_bytes();

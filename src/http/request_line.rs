@@ -66,6 +66,26 @@ pub fn parse(line: &[u8], offset: usize, policy: &Policy) -> Result<RequestLine,
     })
 }
 
+/// What can be told apart in a line that was refused, for the log: method, target, and the version,
+/// which is empty if it was not reached or is none.
+pub fn words(line: &[u8], offset: usize, policy: &Policy) -> Option<(Span, Span, Span)> {
+    let first = memchr::memchr(b' ', line)?;
+    let (method, rest) = (&line[..first], &line[first + 1..]);
+    let second = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    if !is_method(method, policy) || second == 0 {
+        return None;
+    }
+    let target_at = offset + first + 1;
+    let version_at = target_at + second + 1;
+    let version = match rest.get(second + 1..) {
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => {
+            Span::new(version_at + 5, version_at + 8)
+        }
+        _ => Span::default(),
+    };
+    Some((Span::new(offset, offset + first), Span::new(target_at, target_at + second), version))
+}
+
 /// Refuses the start of a line that can become no request line. `fresh` is how many bytes at its
 /// end were not looked at before.
 pub fn plausible(partial: &[u8], fresh: usize, policy: &Policy) -> Result<(), Refusal> {
@@ -180,6 +200,24 @@ mod tests {
             ("9112 3.2: no fragment", b"GET /a#b HTTP/1.1", Target),
         ] {
             assert_eq!(refused(line), Some(kind), "{clause}: {}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_can_be_told_apart() {
+        for (line, expected) in [
+            (&b"GET /a HTTP/2.0"[..], Some((&b"GET"[..], &b"/a"[..], &b"2.0"[..]))),
+            (b"GET /a HTTP/1.x", Some((b"GET", b"/a", b""))),
+            (b"GET /a\x01 HTTP/1.1", Some((b"GET", b"/a\x01", b"1.1"))),
+            (b"GET /aaaaaaa", Some((b"GET", b"/aaaaaaa", b""))),
+            (b"GET ", None),
+            (b"GET  / HTTP/1.1", None),
+            (b"G@T / HTTP/1.1", None),
+            (b"", None),
+        ] {
+            let told = words(line, 0, &Policy::default())
+                .map(|(method, target, version)| (method.of(line), target.of(line), version.of(line)));
+            assert_eq!(told, expected, "{}", line.escape_ascii());
         }
     }
 

@@ -52,7 +52,7 @@ impl AccessFormat {
                 out.push(b' ');
                 push_escaped(out, record.target);
                 out.push(b' ');
-                push_escaped(out, record.version.as_bytes());
+                push_escaped(out, shown(record.version.as_bytes()));
             }
             Atom::DecimalSeconds => {
                 push_decimal(out, record.duration.as_secs(), 1);
@@ -106,13 +106,14 @@ impl AccessFormat {
 
 /// Atoms with a value of their own; those made of several are written by `push`.
 fn value<'a>(atom: &Atom, record: &AccessRecord<'a>) -> Value<'a> {
-    let text = |bytes: &'a [u8]| Value::Text(Cow::Borrowed(if bytes.is_empty() { NOTHING } else { bytes }));
+    let text = |bytes: &'a [u8]| Value::Text(Cow::Borrowed(shown(bytes)));
     match atom {
         Atom::RemoteAddr => text(record.remote_addr.as_bytes()),
         Atom::User => Value::Text(user(record.request).map_or(Cow::Borrowed(NOTHING), Cow::Owned)),
         Atom::RequestLine if record.method.is_empty() => text(b""),
         Atom::RequestLine => {
-            Value::Text(Cow::Owned([record.method, record.target, record.version.as_bytes()].join(&b' ')))
+            let words = [record.method, record.target, shown(record.version.as_bytes())];
+            Value::Text(Cow::Owned(words.join(&b' ')))
         }
         Atom::Method => text(record.method),
         Atom::Path if record.path.contains(&b'%') => Value::Text(Cow::Owned(percent::decoded(record.path))),
@@ -135,6 +136,11 @@ fn value<'a>(atom: &Atom, record: &AccessRecord<'a>) -> Value<'a> {
         },
         Atom::Unknown | Atom::Time | Atom::DecimalSeconds | Atom::Pid => text(b""),
     }
+}
+
+/// A value that may not be there.
+fn shown(bytes: &[u8]) -> &[u8] {
+    if bytes.is_empty() { NOTHING } else { bytes }
 }
 
 /// A field that is there but empty is written empty, as with Gunicorn.

@@ -17,7 +17,7 @@
 //!    taken one. What it did not take is counted.
 
 use std::fmt::{self, Write as _};
-use std::io;
+use std::io::{self, Write as _};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -154,6 +154,15 @@ pub fn plain(text: &str) {
     }
 }
 
+/// Logs what ends the start. Whoever has started the server sees it, wherever the log goes.
+pub fn fatal(text: &str) {
+    tracing::error!(target: "rwsgi", "{text}");
+    if !LOG.get().is_some_and(|writer| writer.is_on_stderr()) {
+        // Nobody there to see it: nothing that could be done about that.
+        let _ = writeln!(io::stderr().lock(), "rwsgi: {text}");
+    }
+}
+
 /// An error log that is open, or once was.
 #[derive(Debug)]
 struct Writer {
@@ -240,6 +249,12 @@ impl Writer {
             thread::yield_now();
         }
         None
+    }
+
+    /// Whether its lines, or all of standard error, are seen by who looks at standard error.
+    fn is_on_stderr(&self) -> bool {
+        let settings = self.place().map(|place| place.settings);
+        settings.is_some_and(|settings| settings.target == Target::Stderr || settings.capture)
     }
 
     fn lose(&self) {

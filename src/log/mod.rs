@@ -36,7 +36,7 @@ pub use access_format::{AccessFormat, FormatError, Needs};
 pub use access_json::Names;
 pub use access_record::{AccessRecord, Fields, NoFields, Phases};
 pub use elsewhere::{Elsewhere, Figure, divert, tell};
-pub use error_log::{ErrorLog, Owner, Tally, dropped, init, level, plain, prepare, reopen, set_level};
+pub use error_log::{ErrorLog, Owner, Tally, dropped, fatal, init, level, plain, prepare, reopen, set_level};
 pub use escape::escape;
 pub use json::JsonWriter;
 pub use level::{Level, UnknownLevel};

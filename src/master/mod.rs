@@ -35,6 +35,7 @@ pub use crate::metrics::seat::Seat;
 pub use settings::MasterSettings;
 
 use crate::door::{Forks, MasterMoment};
+use crate::log;
 use crate::metrics::ledger::Ledger;
 use crate::metrics::scoreboard::State;
 use crate::metrics::seat::{self, Lifeline, Ring};
@@ -87,7 +88,7 @@ pub fn run(settings: MasterSettings, runtime: &dyn Forks, reload: &Reload<'_>) -
             }
         }
         Err(why) => {
-            tracing::error!(target: "rwsgi", "{why}");
+            log::fatal(&why);
             exit::CONFIG
         }
     }
@@ -253,7 +254,8 @@ fn supervise(hands: &mut Hands<'_>, mut plan: Plan) -> i32 {
         now = Moment::now();
         for event in gather(hands, &plan, now, parent) {
             if let Event::Exited { pid, .. } = event {
-                hands.hook_or_stop(MasterMoment::Gone { pid });
+                let overdue = plan.has_given_up(pid);
+                hands.hook_or_stop(MasterMoment::Gone { pid, overdue });
             }
             feed(hands, &mut plan, now, event);
             if hands.exit.is_some() {

@@ -28,7 +28,7 @@ use super::parked::PyReply;
 use super::runtime;
 use super::start_response::{Starter, StarterType};
 use super::support::{self, Support};
-use crate::door::{App, AppSpec, Exchange, Flow, LoadFailure, Sink, Step};
+use crate::door::{App, AppSpec, Exchange, Flow, LoadFailure, Refused, Sink, Step};
 use crate::log;
 
 /// Blocks from this size on are handed over with the interpreter given back.
@@ -121,6 +121,12 @@ impl Inner {
 }
 
 impl App for PyApp {
+    fn refused(&self, refused: &Refused<'_>) {
+        if let Some(observer) = self.0.observer.get() {
+            observer.refused(&self.0.support, refused);
+        }
+    }
+
     fn settle(&self) -> Result<(), LoadFailure> {
         Python::attach(|py| {
             let found = Observer::find(py, &self.0.callable.bind(py));

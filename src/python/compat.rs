@@ -58,7 +58,7 @@ pub(super) fn lend(py: Python<'_>, name: &str, function: Bound<'_, PyAny>) -> Py
     finder.bind(py).getattr("NATIVE")?.set_item(name, function)
 }
 
-/// Makes the modules importable.
+/// Makes the module `gunicorn` importable, or not.
 pub(super) fn provide(py: Python<'_>, when: GunicornModule) -> PyResult<()> {
     let finder = FINDER.get_or_try_init(py, || finder(py).map(Bound::unbind))?;
     let when = match when {
@@ -71,9 +71,7 @@ pub(super) fn provide(py: Python<'_>, when: GunicornModule) -> PyResult<()> {
 
 /// One of them, imported.
 pub(super) fn module<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
-    if FINDER.get(py).is_none() {
-        provide(py, GunicornModule::Auto)?;
-    }
+    FINDER.get_or_try_init(py, || finder(py).map(Bound::unbind))?;
     py.import(name)
 }
 

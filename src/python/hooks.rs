@@ -92,7 +92,9 @@ impl Hooks for PyHooks {
                 }
                 MasterMoment::Forking { slot } => ("pre_fork", vec![object(py, slot)]),
                 MasterMoment::Forked { slot, pid } => ("forked", vec![object(py, slot), object(py, pid)]),
-                MasterMoment::Gone { pid } => ("child_exit", vec![object(py, pid)]),
+                MasterMoment::Gone { pid, overdue } => {
+                    ("child_exit", vec![object(py, pid), object(py, overdue)])
+                }
                 MasterMoment::Reloading => ("on_reload", vec![]),
                 MasterMoment::Executing => ("pre_exec", vec![]),
                 MasterMoment::Upgrading { pid } => ("upgrading", vec![object(py, pid)]),

@@ -33,5 +33,5 @@ mod support;
 mod tls;
 mod watch;
 
-pub use program::{lend, of as program};
+pub use program::{lend, lend_titles, of as program};
 pub use runtime::PyRuntime;

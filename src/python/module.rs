@@ -10,12 +10,14 @@ mod rwsgi_core {
     use std::ffi::OsString;
     use std::sync::{Arc, LazyLock};
 
+    use pyo3::exceptions::PyValueError;
     use pyo3::prelude::*;
 
     use crate::config::types::GunicornModule;
     use crate::door::Configures;
     use crate::python::{self, PyRuntime};
     use crate::root;
+    use crate::system::proctitle;
 
     /// One for the process: a program may call in more than once.
     static RUNTIME: LazyLock<Arc<PyRuntime>> = LazyLock::new(Arc::default);
@@ -26,7 +28,8 @@ mod rwsgi_core {
 
     /// Runs the server; returns the exit code.
     #[pyfunction]
-    pub(super) fn main(arguments: Vec<OsString>) -> i32 {
+    pub(super) fn main(py: Python<'_>, arguments: Vec<OsString>) -> i32 {
+        python::lend_titles(py);
         root::main(arguments, RUNTIME.clone())
     }
 
@@ -34,6 +37,7 @@ mod rwsgi_core {
     #[pyfunction]
     pub(super) fn serve(application: &Bound<'_, PyAny>) -> PyResult<i32> {
         let program = python::program(application, root::executable().as_deref())?;
+        python::lend_titles(application.py());
         Ok(root::serve(program, RUNTIME.clone()))
     }
 
@@ -41,6 +45,22 @@ mod rwsgi_core {
     #[pyfunction]
     pub(super) fn provide_gunicorn() {
         RUNTIME.provide_gunicorn(GunicornModule::Always);
+    }
+
+    /// `_set_title(title)`: what the package `setproctitle` is lent for its function of that name.
+    #[pyfunction]
+    fn set_title(title: &str) -> PyResult<()> {
+        if title.contains('\0') {
+            return Err(PyValueError::new_err("embedded null character"));
+        }
+        proctitle::set_title_as_it_is(title);
+        Ok(())
+    }
+
+    /// `_title()`: and for `getproctitle`.
+    #[pyfunction]
+    fn title() -> String {
+        proctitle::title()
     }
 
     /// For benches/environ.rs.
@@ -54,6 +74,8 @@ mod rwsgi_core {
     pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
         python::lend(py, "_serve", module.getattr("serve")?)?;
+        python::lend(py, "_set_title", wrap_pyfunction!(set_title, module)?.into_any())?;
+        python::lend(py, "_title", wrap_pyfunction!(title, module)?.into_any())?;
         python::lend(py, "_main", module.getattr("main")?)
     }
 }

@@ -13,14 +13,17 @@ use super::exchange::Shared;
 use super::object::{Owned, latin1};
 use super::support::Support;
 use super::{compat, errors};
-use crate::door::{AppSpec, Exchange};
-use crate::http::head::Version;
+use crate::door::{AppSpec, Endpoint, Exchange, Refused};
+use crate::http::head::{Head, Version};
+use crate::http::status::reason;
 
 /// The methods of the observer of this process.
 pub(super) struct Observer {
     begin: Owned,
     built: Owned,
     end: Owned,
+    /// Only where there is a logger: hooks are not told of requests that were refused.
+    refused: Option<Owned>,
 }
 
 /// One request that is observed.
@@ -51,40 +54,37 @@ impl Observer {
             return Ok(None);
         }
         let method = |name: &str| observer.getattr(name).map(|method| Owned::of(&method));
-        Ok(Some(Observer { begin: method("begin")?, built: method("built")?, end: method("end")? }))
+        let refused = match observer.getattr("logger")?.is_none() {
+            true => None,
+            false => Some(method("refused")?),
+        };
+        let (begin, built, end) = (method("begin")?, method("built")?, method("end")?);
+        Ok(Some(Observer { begin, built, end, refused }))
     }
 
     /// A request came in. An error is the hook's: the request fails.
     pub(super) fn begin(&self, py: Python<'_>, exchange: &Exchange<'_>) -> PyResult<Observed> {
         let began = Instant::now();
         let (head, bytes) = (exchange.head, exchange.bytes);
-        let text = |bytes: &[u8]| latin1(py, bytes).map(|text| text.bind(py));
-        let headers = PyList::empty(py);
-        for field in &head.fields {
-            let name = text(&field.name.of(bytes).to_ascii_uppercase())?;
-            headers.append((name, text(field.value.of(bytes))?))?;
-        }
-        let version = (1, u8::from(head.version == Version::Http11));
-        let scheme = if exchange.endpoint.https { "https" } else { "http" };
-        let peer = &exchange.endpoint;
-        let remote = match peer.remote_port {
-            Some(port) => (&*peer.remote_addr, port).into_pyobject(py)?.into_any(),
-            None => (*peer.remote_addr).into_pyobject(py)?.into_any(),
-        };
-        let facts = (
-            text(head.method.of(bytes))?,
-            text(head.target.of(bytes))?,
-            text(head.path_bytes(bytes))?,
-            text(head.query.of(bytes))?,
-            version,
-            headers,
-            scheme,
-            remote,
-            exchange.closing || !head.wants_keep_alive,
-            exchange.number,
-        );
+        let closing = exchange.closing || !head.wants_keep_alive;
+        let facts = facts(py, head, bytes, exchange.endpoint, closing, exchange.number)?;
         let req = self.begin.bind(py).call1(facts)?;
         Ok(Observed { req: Owned::of(&req), environ: None, began, failure: b"500 Internal Server Error" })
+    }
+
+    /// The server has answered a request itself: the access log is to know.
+    pub(super) fn refused(&self, support: &Support, refused: &Refused<'_>) {
+        let Some(method) = &self.refused else { return };
+        Python::attach(|py| {
+            let (head, bytes) = (refused.head, refused.bytes);
+            let told = facts(py, head, bytes, refused.endpoint, true, refused.number).and_then(|facts| {
+                let status = format!("{} {}", refused.status, reason(refused.status));
+                method.bind(py).call1((facts, head.protocol(bytes), status))
+            });
+            if let Err(error) = told {
+                tracing::error!("Exception after a request\n{}", errors::traceback(py, support, &error));
+            }
+        });
     }
 
     /// Its environ is there, and can still be changed.
@@ -135,6 +135,40 @@ impl Observer {
         let facts = (observed.req.bind(py), environ, status, headers, sent, length, seconds);
         self.end.bind(py).call1(facts).map(drop)
     }
+}
+
+/// What a `Request` is made of.
+fn facts<'py>(
+    py: Python<'py>,
+    head: &Head,
+    bytes: &[u8],
+    peer: &Endpoint,
+    closing: bool,
+    number: u64,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let text = |bytes: &[u8]| latin1(py, bytes).map(|text| text.bind(py));
+    let headers = PyList::empty(py);
+    for field in &head.fields {
+        let name = text(&field.name.of(bytes).to_ascii_uppercase())?;
+        headers.append((name, text(field.value.of(bytes))?))?;
+    }
+    let remote = match peer.remote_port {
+        Some(port) => (&*peer.remote_addr, port).into_pyobject(py)?.into_any(),
+        None => (*peer.remote_addr).into_pyobject(py)?.into_any(),
+    };
+    let facts = (
+        text(head.method.of(bytes))?,
+        text(head.target.of(bytes))?,
+        text(head.path_bytes(bytes))?,
+        text(head.query.of(bytes))?,
+        (1, u8::from(head.version == Version::Http11)),
+        headers,
+        if peer.https { "https" } else { "http" },
+        remote,
+        closing,
+        number,
+    );
+    facts.into_pyobject(py)
 }
 
 /// The environ entries the access log asked for. A format may spell them in any case; what an

@@ -40,6 +40,14 @@ pub fn lend(py: Python<'_>, name: &str, function: Bound<'_, PyAny>) -> PyResult<
     compat::lend(py, name, function)
 }
 
+/// Has the package `setproctitle`, if and when it is imported, write titles as the server does.
+pub fn lend_titles(py: Python<'_>) {
+    let lent = compat::module(py, "_rwsgi.lending").and_then(|module| module.call_method0("lend_titles"));
+    if let Err(error) = lent {
+        tracing::warn!("The package setproctitle will have no effect: {error}");
+    }
+}
+
 /// What the program has set.
 pub(super) fn settings(py: Python<'_>, application: &Object, again: bool) -> Result<Variables, ConfigError> {
     let found = || -> PyResult<Variables> {

@@ -21,11 +21,16 @@ pub fn detach(streams: Streams, mut fork: impl FnMut() -> io::Result<Forked>) ->
     if let Forked::Parent(_) = fork()? {
         exit_now(0);
     }
-    umask(Mode::from_bits_truncate(0o022));
+    set_umask();
     match streams {
         Streams::Silence => fds::silence_standard_streams(),
         Streams::Keep => fds::silence_terminals(),
     }
+}
+
+/// Has files be made as a daemon's: readable by everybody, writable by their owner.
+pub fn set_umask() {
+    umask(Mode::from_bits_truncate(0o022));
 }
 
 /// What becomes of standard output and error.

@@ -14,6 +14,10 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::{fds, raw};
 
+/// Bytes that may wait in the kernel to be sent for the first time. It would take megabytes for a
+/// client that reads nothing, and copy them while others wait.
+pub const UNSENT_MOST: u32 = 512 * 1024;
+
 /// Where a socket listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -60,8 +64,9 @@ impl Listener {
     }
 
     /// Sets what connections accepted from here on inherit (Linux), so that it costs none of them
-    /// a call. What is written leaves at once, also where somebody else made the socket. And the
-    /// kernel ends connections whose peer has vanished: one that acknowledges nothing for
+    /// a call. What is written leaves at once, also where somebody else made the socket. The kernel
+    /// takes no more than it has to of what a client does not read ([`UNSENT_MOST`]). And it
+    /// ends connections whose peer has vanished: one that acknowledges nothing for
     /// `patience`, and one that is quiet and does not answer when asked.
     pub fn prepare_accepted(&self, patience: Option<Duration>) {
         if !matches!(self.address, Address::Tcp(_)) {
@@ -90,6 +95,7 @@ impl Listener {
 
 fn prepare(socket: &SockRef<'_>, patience: Option<Duration>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_MOST)?;
     socket.set_tcp_user_timeout(patience)?;
     socket.set_keepalive(patience.is_some())?;
     let Some(patience) = patience else { return Ok(()) };
@@ -121,6 +127,7 @@ mod tests {
             let (accepted, _) = socket.accept().unwrap();
             let accepted = SockRef::from(&accepted);
             assert!(accepted.tcp_nodelay().unwrap());
+            assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT_MOST);
             assert_eq!(accepted.tcp_user_timeout().unwrap(), patience);
             assert_eq!(accepted.keepalive().unwrap(), patience.is_some());
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::conn::Conn;
 use super::context::Context;
 use super::stamp::Stamp;
-use crate::http::head::{Head, Version};
+use crate::http::head::Head;
 use crate::log::{AccessRecord, Fields, Phases, escape};
 use crate::metrics::counters::Finished;
 use crate::system::clock::now_ns;
@@ -61,10 +61,7 @@ pub fn record(context: &Context, stamp: &mut Stamp, thread: usize, conn: &Conn, 
         target: head.target.of(source),
         path,
         query: head.query.of(source),
-        version: match head.version {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        },
+        version: head.protocol(source),
         status: reply.status,
         request_length: finished.received,
         response_length: reply.body_sent.saturating_sub(conn.output.file_left()),

@@ -230,8 +230,9 @@ impl<'a> Hand<'a> {
                     return (used, Turn::Again);
                 }
                 Received::Reject(refusal) => {
-                    if let Some(head) = head {
-                        conn.head = data[head].to_vec();
+                    match head {
+                        Some(head) => conn.head = data[head].to_vec(),
+                        None => conn.input = conn.http.head().so_far(input).to_vec(),
                     }
                     refuse::peer(self, conn, &refusal);
                     return (data.len(), Turn::Again);

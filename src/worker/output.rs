@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 
 use super::spool::Spool;
 use super::transport::Stream;
+use crate::system::listener::UNSENT_MOST;
 
 /// Most bytes handed to one `sendfile`, so that one connection does not hold the loop.
 const SENDFILE_MOST: u64 = 1 << 20;
@@ -25,7 +26,7 @@ const SENDFILE_MOST: u64 = 1 << 20;
 /// a client on the same machine then does the server's work beside its own.
 const PACED: u64 = 1 << 20;
 /// Most bytes of a paced file that wait in the kernel for their turn.
-const UNSENT_MOST: u32 = 64 * 1024;
+const PACED_UNSENT: u32 = 64 * 1024;
 /// Most bytes of a body handed over in one turn, for the same reason: the kernel takes megabytes, and
 /// copies them.
 const SEND_MOST: usize = 512 * 1024;
@@ -199,7 +200,7 @@ impl Output {
             match region.send(stream, &mut budget, &mut self.total)? {
                 Flushed::Drained => {
                     if region.paced {
-                        stream.limit_unsent(0);
+                        stream.limit_unsent(UNSENT_MOST);
                     }
                     *slot = None;
                 }
@@ -269,7 +270,7 @@ impl Region {
     fn send(&mut self, stream: &Stream, budget: &mut u64, total: &mut u64) -> io::Result<Flushed> {
         if !self.paced && self.end - self.next >= PACED {
             self.paced = true;
-            stream.limit_unsent(UNSENT_MOST);
+            stream.limit_unsent(PACED_UNSENT);
         }
         while self.next < self.end {
             if *budget == 0 {

@@ -5,11 +5,13 @@
 //!
 //! Invariant: after a refusal nothing more is read as a request (RFC 9112 section 9.6).
 
+use std::mem;
 use std::sync::{Mutex, PoisonError};
 
 use super::conn::{After, Conn, Stage};
 use super::hand::{Hand, Turn};
 use super::tls::Trouble;
+use crate::door::Refused;
 use crate::http::error::{Refusal, RefusalKind};
 
 /// Answers a peer that broke the protocol or asked for too much.
@@ -36,12 +38,28 @@ fn identify(hand: &mut Hand<'_>, conn: &mut Conn) {
     conn.marks.identify(&mut hand.ids, conn.trusted, head, head.source(&conn.head));
 }
 
-/// Answers with an error page and closes.
+/// Answers with an error page and closes. Of a head that never was complete the lines that were
+/// read are at the start of the input.
 pub fn with_page(hand: &mut Hand<'_>, conn: &mut Conn, status: u16, text: &str) {
     hand.page(conn, status, text);
-    conn.input = Vec::new();
+    let (mut head, input) = (mem::take(&mut conn.head), mem::take(&mut conn.input));
+    if head.is_empty() {
+        head = conn.http.head().so_far(&input).to_vec();
+    }
     conn.http.close();
-    hand.leave(conn, After::Linger, &[]);
+    hand.leave(conn, After::Linger, &head);
+    tell(hand, conn, status, &head);
+}
+
+/// Tells those who are told of requests and would not hear of this one: the application never had
+/// it. Of what was not even a request nobody is told.
+fn tell(hand: &Hand<'_>, conn: &Conn, status: u16, bytes: &[u8]) {
+    let head = conn.http.head();
+    let bytes = head.source(bytes);
+    if !head.method.of(bytes).is_empty() {
+        let (endpoint, number) = (&conn.endpoint, conn.requests);
+        hand.context.app.refused(&Refused { head, bytes, endpoint, status, number });
+    }
 }
 
 /// Answers a peer that was too slow.

@@ -43,7 +43,7 @@ impl Hand<'_> {
         let source = head.source(bytes);
         let body = match conn.body.hand_over() {
             Ok(body) => body,
-            Err(error) => return self.unreadable(conn, &error),
+            Err(error) => return self.unreadable(conn, bytes, &error),
         };
         let mut exchange = Exchange {
             head,
@@ -96,13 +96,15 @@ impl Hand<'_> {
         let decided = trust::decide(&self.context.settings, conn, bytes);
         self.mark(conn, bytes);
         if let Err(refusal) = &decided {
+            conn.head = bytes.to_vec();
             refuse::peer(self, conn, refusal);
         }
         decided.is_ok()
     }
 
-    fn unreadable(&mut self, conn: &mut Conn, error: &io::Error) {
+    fn unreadable(&mut self, conn: &mut Conn, bytes: &[u8], error: &io::Error) {
         tracing::error!("Cannot read back a request body: {error}");
+        conn.head = bytes.to_vec();
         refuse::with_page(self, conn, 500, "The server cannot read the request body");
     }
 

@@ -162,7 +162,7 @@ impl Stream {
     }
 
     /// Lets the kernel take more only while less than `most` bytes wait to be sent for the first
-    /// time; 0: as the system has it. Without meaning for a unix socket.
+    /// time. Without meaning for a unix socket.
     pub fn limit_unsent(&self, most: u32) {
         if let Stream::Tcp(_) = self
             && let Err(error) = socket2::SockRef::from(self).set_tcp_notsent_lowat(most)

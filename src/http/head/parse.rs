@@ -17,13 +17,14 @@ use crate::http::fields::{is_value, parse_line, trim};
 use crate::http::limits::{HeaderMap, Limits, Policy};
 use crate::http::request_line::{self, RequestLine};
 use crate::http::rules;
+use crate::http::target;
 
 impl Head {
     /// Parses the head at the start of `input`. After [`Parsed::NeedMore`] it is called again with
     /// the same bytes and more behind them, and goes on where it stopped; to give up on those
     /// bytes, call [`Head::clear`]. Limits and policy are one connection's and stay the same; if
-    /// they do not, call [`Head::release`]. After a refusal, method and target are set if the request line
-    /// could be read.
+    /// they do not, call [`Head::release`]. After a refusal, method, target and version are set as far as
+    /// they could be told apart.
     pub fn parse(
         &mut self,
         input: &[u8],
@@ -88,7 +89,7 @@ impl Head {
             let partial = &input[self.cursor..];
             request_line::plausible(partial, input.len() - self.scanned.max(self.cursor), policy)?;
             if partial.len() > limits.request_line + 1 {
-                return Err(RefusalKind::RequestLineTooLong.into());
+                return Err(self.too_long(partial, limits, policy));
             }
             self.scanned = input.len();
             return Ok(false);
@@ -98,7 +99,7 @@ impl Head {
         if line.len() > limits.request_line {
             // Of a line that is no request line, its length is the lesser fault.
             request_line::plausible(line, line.len(), policy)?;
-            return Err(RefusalKind::RequestLineTooLong.into());
+            return Err(self.too_long(line, limits, policy));
         }
         if line.len() == with_cr.len() {
             return Err(Refusal::quoting(RefusalKind::LineEnd, line));
@@ -109,7 +110,17 @@ impl Head {
     }
 
     fn take_request_line(&mut self, line: &[u8], policy: &Policy) -> Result<(), Refusal> {
-        let read = request_line::parse(line, self.cursor, policy)?;
+        let read = match request_line::parse(line, self.cursor, policy) {
+            Ok(read) => read,
+            Err(refusal) => {
+                // Of other lines it is not known which word is which.
+                let kinds = [RefusalKind::Target, RefusalKind::Version, RefusalKind::VersionUnsupported];
+                if kinds.contains(&refusal.kind) {
+                    self.note_words(line, policy);
+                }
+                return Err(refusal);
+            }
+        };
         let method = &line[..read.method.len as usize];
         let folded = |name: &[u8]| policy.casefold_http_method && method.eq_ignore_ascii_case(name);
         // Before any field can be refused: how the refusal is framed depends on it.
@@ -118,6 +129,26 @@ impl Head {
         self.set_line(&read);
         self.remember_line(line, &read);
         Ok(())
+    }
+
+    /// Refuses a request line by its length. Its beginning is noted, as much as is allowed of it.
+    fn too_long(&mut self, line: &[u8], limits: &Limits, policy: &Policy) -> Refusal {
+        self.note_words(&line[..limits.request_line.min(line.len())], policy);
+        RefusalKind::RequestLineTooLong.into()
+    }
+
+    /// Notes what can be told apart in a line that is refused, for the log.
+    fn note_words(&mut self, line: &[u8], policy: &Policy) {
+        let Some((method, target, version)) = request_line::words(line, self.cursor, policy) else { return };
+        let at = method.len as usize + 1;
+        let text = &line[at..at + target.len as usize];
+        if !text.iter().all(u8::is_ascii_graphic) {
+            return;
+        }
+        (self.method, self.target, self.version_text) = (method, target, version);
+        if let Some(parts) = target::split(&line[..at - 1], text, target.start as usize) {
+            (self.path, self.query, self.form) = (parts.path, parts.query, parts.form);
+        }
     }
 
     pub(super) fn set_line(&mut self, read: &RequestLine) {

@@ -85,6 +85,16 @@ impl Plan {
         }
     }
 
+    /// Whether this worker ends because it has got no further for too long.
+    pub fn has_given_up(&self, pid: i32) -> bool {
+        let given_up = |worker: &Worker| {
+            let killed =
+                matches!(worker.stage, Stage::Ending { reason: Reason::Stuck | Reason::BootTimeout });
+            killed || is_given_up(worker)
+        };
+        self.slots.iter().any(|worker| worker.pid == Some(pid) && given_up(worker))
+    }
+
     /// Whether the workers should be looked at now. Idle, that is once per `timeout`: a request
     /// that begins right after a look is seen in time by the next.
     pub fn wants_look(&self, now: Moment) -> bool {

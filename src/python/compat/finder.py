@@ -1,7 +1,8 @@
 """Imports modules from the server's binary: `_rwsgi`, and a `gunicorn` where it is wanted.
 
-Runs once in each interpreter. The server puts in `SOURCES`: {module name: (is a package, text)}, and
-`NATIVE`: functions of its own that the modules of `_rwsgi` find among their globals.
+Runs once in each interpreter; from then on `_rwsgi` can be imported. The server puts in `SOURCES`:
+{module name: (is a package, text)}, and `NATIVE`: functions of its own that the modules of `_rwsgi`
+find among their globals.
 """
 
 import sys
@@ -51,16 +52,14 @@ class Finder:
         return spec
 
 
-_own = Finder("_rwsgi")
 _gunicorn = Finder("gunicorn")
+sys.meta_path.append(Finder("_rwsgi"))
 
 
 def provide(when):
-    """Makes `_rwsgi` importable, and `gunicorn`: auto, always or never."""
-    for finder in (_own, _gunicorn):
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)
-    sys.meta_path.append(_own)
+    """Makes `gunicorn` importable: auto, always or never."""
+    if _gunicorn in sys.meta_path:
+        sys.meta_path.remove(_gunicorn)
     if when == "always":
         sys.meta_path.insert(0, _gunicorn)
     elif when == "auto":

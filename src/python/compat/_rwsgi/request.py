@@ -124,6 +124,29 @@ class Observer:
                 server._log("error", "Exception in post_request hook\n" + traceback.format_exc().rstrip())
 
 
+    def refused(self, facts, protocol, status):
+        """The server has answered this request itself, and its environ was never made."""
+        req = Request(*facts, self.cfg)
+        host, port = req.remote_addr if isinstance(req.remote_addr, tuple) else (req.remote_addr, None)
+        environ = {
+            "REQUEST_METHOD": req.method,
+            "RAW_URI": req.uri,
+            "PATH_INFO": unquote_to_bytes(req.path).decode("latin-1"),
+            "QUERY_STRING": req.query,
+            "SERVER_PROTOCOL": protocol or "-",
+            "REMOTE_ADDR": host,
+            "wsgi.url_scheme": req.scheme,
+        }
+        if port is not None:
+            environ["REMOTE_PORT"] = str(port)
+        _change_headers(environ, [], req.headers)
+        resp = Response(req, status, [], 0, None)
+        try:
+            self.logger.access(resp, req, environ, datetime.timedelta(0))
+        except Exception:
+            server._log("error", "Exception while logging a request\n" + traceback.format_exc().rstrip())
+
+
 def _change_headers(environ, before, after):
     """What is not among the headers any more goes, what is new or other comes."""
 

@@ -290,10 +290,14 @@ def in_master(hooks, moment, *facts):
         (arbiter.reexec_pid,) = facts
         return True
     if moment == "child_exit":
-        if facts[0] == arbiter.reexec_pid:
+        pid, overdue = facts
+        if pid == arbiter.reexec_pid:
             arbiter.reexec_pid = 0
-        gone = arbiter.WORKERS.pop(facts[0], None)
-        return gone is None or hooks.call("child_exit", arbiter, gone)
+        gone = arbiter.WORKERS.pop(pid, None)
+        if gone is None:
+            return True
+        gone.aborted = overdue
+        return hooks.call("child_exit", arbiter, gone)
     # The rest is about the configuration in force, which is this one.
     if arbiter.cfg is not hooks.cfg and moment != "on_reload":
         arbiter.take(hooks.cfg, hooks.log)
