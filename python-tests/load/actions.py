@@ -22,7 +22,7 @@ class Actions:
 
     def answering(self, within: float = 1.0) -> list[int]:
         now = time.monotonic()
-        return sorted(pid for pid, at in self.results.pids.items() if now - at < within and alive(pid))
+        return sorted(pid for pid, at in self.results.answered().items() if now - at < within and alive(pid))
 
     def hup(self) -> str:
         """A reload without a change: every worker is a new one afterwards."""

@@ -48,6 +48,11 @@ class Results:
             if outcome.version:
                 self.version_seen[outcome.version] = outcome.ended
 
+    def answered(self) -> dict[int, float]:
+        """When which worker last did."""
+        with self._lock:
+            return dict(self.pids)
+
     def since(self, moment: float) -> list[Outcome]:
         """The good replies to requests begun after `moment`."""
         with self._lock:
