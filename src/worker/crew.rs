@@ -38,11 +38,11 @@ use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
 use crate::system::raw;
-pub use held::{Company, HOLD_NS};
-
 use follow::{Followed, Followers, Help};
 use held::Held;
 use state::{Item, Noted, Slot, State};
+
+pub use held::{Company, HOLD_NS};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
