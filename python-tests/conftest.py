@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.conf import Configured  # noqa: E402
 from support.server import Servers, server_command  # noqa: E402
+from support.tls import Authority  # noqa: E402
 
 
 def pytest_report_header(config):
@@ -60,3 +61,15 @@ def pytest_runtest_makereport(item, call):
         for server in getattr(item.funcargs.get(name), "running", []):
             lines = server.log.lines[-80:]
             report.sections.append((f"log of {shlex.join(server.argv)}", "\n".join(lines)))
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """Who signs a module's certificates."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def site(authority):
+    """The certificate of the server under test."""
+    return authority.issue("site")

@@ -29,16 +29,6 @@ LARGE = 10_000_000
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def site(authority):
-    return authority.issue("site")
-
-
-@pytest.fixture(scope="module")
 def server(serve_module, site):
     return serve_module(APP, *site.flags, "--threads", "4", "--header-timeout", "20")
 

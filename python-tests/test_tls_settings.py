@@ -22,16 +22,6 @@ V2, V3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def site(authority):
-    return authority.issue("site")
-
-
-@pytest.fixture(scope="module")
 def other(authority):
     return authority.issue("other")
 
