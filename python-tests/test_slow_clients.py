@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import apps.probe as probe
 import pytest
+from support.server import eventually
 from support.wire import Wire
+
+SIEGE = Path(__file__).parent / "siege"
 
 
 def latencies(server, count=150):
@@ -104,6 +110,44 @@ def test_replies_nobody_reads(server):
         assert readers[0].take(1 << 20) == whole, "who reads late still gets all of it"
     for reader in readers:
         reader.close()
+
+
+def heap(pid):
+    """KiB of its heap that a process shares with nobody."""
+    total, inside = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = line.endswith("[heap]")
+        elif inside and line.startswith("Private_Dirty:"):
+            total += int(line.split()[1])
+    return total
+
+
+def crowd_that_reads_nothing(server, count):
+    """So many clients, each with a reply that does not fit into its buffers."""
+    clients = []
+    for _ in range(count):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(server.address)
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
+        clients.append(client)
+    return clients
+
+
+def test_what_a_crowd_that_reads_nothing_took_is_given_back(serve):
+    server = serve("siege_app:application", "--workers", "1", "--worker-connections", "2000", chdir=SIEGE)
+    (pid,) = server.booted(1)
+    latencies(server)
+    before = heap(pid)
+    clients = crowd_that_reads_nothing(server, 600)
+    for client in clients:
+        assert client.recv(16), "its reply has begun"
+    during = heap(pid)
+    for client in clients:
+        client.close()
+    assert during - before > 600, "else this shows nothing"
+    eventually(lambda: heap(pid) - before < (during - before) / 2, "most of it is given back")
 
 
 def test_a_peer_that_keeps_its_socket_open_after_a_closing_reply(server):

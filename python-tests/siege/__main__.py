@@ -35,8 +35,9 @@ from crowd import Crowd, half_open  # noqa: E402
 from support.network import Elsewhere, NoNetworks  # noqa: E402
 from support.server import Servers, server_command  # noqa: E402
 
-#: MiB of the workers that may be left over, and KiB a slow client may cost while it is there.
-LEFT, EACH = 24, 160
+#: KiB a slow client may cost while it is there; and of what the crowd took, the share that may be
+#: left over, beside some MiB of pages shared with the master until they were first written to.
+EACH, SHARE, SLACK = 64, 0.25, 4
 
 
 def percentile(times, share):
@@ -131,13 +132,13 @@ class Siege:
         options = self.options
         self.phase("warming up", 2)
         self.p99.clear()
-        before = memory(self.workers)
+        before = besieged = memory(self.workers)
         self.phase("peace", options.peace)
         if options.slow:
             self.gather()
             self.phase("slow clients", options.seconds, storm=options.storm)
             besieged = memory(self.workers)
-            if besieged > before + LEFT + options.slow * EACH / 1024:
+            if besieged > before + SLACK + options.slow * EACH / 1024:
                 self.complaints.append(f"{options.slow} slow clients cost {besieged - before:.0f} MiB")
             self.crowd.end()
         if options.flood:
@@ -151,15 +152,15 @@ class Siege:
                 sock.close()
         self.phase("after", options.peace)
         self.compare()
-        self.look_back(before)
+        self.look_back(before, max(0, besieged - before) * SHARE + SLACK)
 
-    def look_back(self, before):
+    def look_back(self, before, allowed):
         settled = time.monotonic() + 30
-        while memory(self.workers) > before + LEFT and time.monotonic() < settled:
+        while memory(self.workers) > before + allowed and time.monotonic() < settled:
             time.sleep(0.5)
         left = memory(self.workers)
         print(f"memory of the workers: {before:.1f} MiB before, {left:.1f} after; {self.crowd.resets} connections broken off")
-        if left > before + LEFT:
+        if left > before + allowed:
             self.complaints.append(f"{left - before:.1f} MiB are not given back")
         if len(self.server.log.find("Booting worker")) != 2:
             self.complaints.append("a worker died")

@@ -53,6 +53,7 @@ pub(super) struct Inner {
 #[derive(Default)]
 #[expect(clippy::vec_box, reason = "moved twice for each request: a pointer is cheaper than the state")]
 pub(super) struct Pool {
+    /// As many as `environs`: those of a crowd whose replies were parked are not kept.
     running: Vec<Box<Running>>,
     /// As many as were ever needed at once, which is one for each thread: a reply that is parked
     /// needs none, and there may be thousands of them.
@@ -106,11 +107,20 @@ impl Inner {
         running
     }
 
-    pub(super) fn give_back(&self, mut running: Box<Running>) {
+    /// Keeps what the next exchange can use. Whatever is not kept is dropped attached.
+    pub(super) fn give_back(&self, _py: Python<'_>, mut running: Box<Running>) {
         let environs = running.environs.take();
+        // Where the application kept the pair, a thread of its own may still be inside of it, and
+        // come back to what it points at.
+        let kept = running.starter.is_none();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         pool.environs.extend(environs);
-        pool.running.push(running);
+        if kept || pool.running.len() < pool.environs.len() {
+            pool.running.push(running);
+        } else {
+            // Dropping it may run Python.
+            drop(pool);
+        }
     }
 
     /// Takes from an exchange what it does not need while it is parked.
@@ -157,12 +167,12 @@ impl App for PyApp {
             match driven {
                 Driven::Done => {
                     running.finish(py, &self.0, &driven);
-                    self.0.give_back(running);
+                    self.0.give_back(py, running);
                     Step::Done
                 }
                 Driven::Failed => {
                     running.finish(py, &self.0, &driven);
-                    self.0.give_back(running);
+                    self.0.give_back(py, running);
                     Step::Failed
                 }
                 Driven::Parked => {

@@ -27,7 +27,7 @@ impl PyReply {
     fn end(&mut self, py: Python<'_>, driven: &Driven) {
         if let Some(mut running) = self.running.take() {
             running.finish(py, &self.inner, driven);
-            self.inner.give_back(running);
+            self.inner.give_back(py, running);
         }
     }
 }

@@ -11,6 +11,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// Room for so many entries is kept.
+const ROOM: usize = 1024;
+
 /// Entries by time, in milliseconds of the monotonic clock.
 #[derive(Debug, Default)]
 pub struct Timers {
@@ -31,8 +34,20 @@ impl Timers {
     /// Takes an entry that is due: its time and token.
     pub fn take_due(&mut self, now_ms: u64) -> Option<(u64, usize)> {
         match self.heap.peek() {
-            Some(Reverse((at_ms, _))) if *at_ms <= now_ms => self.heap.pop().map(|Reverse(entry)| entry),
+            Some(Reverse((at_ms, _))) if *at_ms <= now_ms => {
+                let entry = self.heap.pop().map(|Reverse(entry)| entry);
+                self.give_back();
+                entry
+            }
             _ => None,
+        }
+    }
+
+    /// Gives back what a crowd took, in steps: another one may come.
+    fn give_back(&mut self) {
+        let room = self.heap.capacity();
+        if room > ROOM && self.heap.len() < room / 8 {
+            self.heap.shrink_to((room / 4).max(ROOM));
         }
     }
 }
@@ -53,5 +68,17 @@ mod tests {
         assert_eq!(timers.take_due(25), Some((20, 2)));
         assert_eq!(timers.take_due(25), None);
         assert_eq!(timers.next(), Some(30));
+    }
+
+    #[test]
+    fn what_a_crowd_took_is_given_back() {
+        let mut timers = Timers::default();
+        for token in 0..100_000 {
+            timers.arm(token as u64, token);
+        }
+        while timers.take_due(u64::MAX).is_some() {}
+        assert!(timers.heap.capacity() <= 8 * ROOM);
+        timers.arm(1, 1);
+        assert_eq!(timers.take_due(1), Some((1, 1)));
     }
 }
