@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import signal
+import struct
+import termios
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,8 +34,21 @@ def threads_of(pid: int) -> list[str]:
     return [task.read_text().strip() for task in Path(f"/proc/{pid}/task").glob("*/comm")]
 
 
+def request(path: str) -> str:
+    return f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
 def ask(wire: Wire, path: str) -> None:
-    wire.send(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
+    wire.send(request(path))
+
+
+def count_of(wire: Wire, what: int) -> int:
+    """What the kernel says of a unix socket: bytes not read here (FIONREAD), or there (TIOCOUTQ)."""
+    return struct.unpack("i", fcntl.ioctl(wire.socket, what, bytes(4)))[0]
+
+
+#: A reply that nobody sees to comes after ten seconds, or with the keep-alive timeout, or never.
+SOON = 8
 
 
 class Crowd:
@@ -42,6 +59,8 @@ class Crowd:
         self.keepers = [stack.enter_context(Wire(server.address, tls=tls)) for _ in range(gates)]
         self.wires = [stack.enter_context(Wire(server.address, tls=tls)) for _ in range(size)]
         self.gates = 0
+        for wire in self.wires:
+            wire.socket.settimeout(SOON)
         for wire in [*self.keepers, *self.wires]:
             assert wire.get("/warm-up").status == 200
 
@@ -51,19 +70,25 @@ class Crowd:
         os.mkfifo(fifo)
         return fifo
 
-    def come(self, paths: list[str]) -> None:
-        """Sends a request on each connection while the worker can take none of them."""
+    @contextmanager
+    def busy(self):
+        """The worker can take no request meanwhile."""
         gates = [(wire, self.fifo()) for wire in self.keepers]
         said = len(self.server.log.find("crowd: at the gate"))
         for wire, fifo in gates:
             ask(wire, f"/gate?fifo={fifo}")
         self.server.log.wait("crowd: at the gate", said + len(gates))
-        for wire, path in zip(self.wires, paths, strict=True):
-            ask(wire, path)
+        yield
         for wire, fifo in gates:
             let_go(fifo)
         for wire, _ in gates:
             assert wire.reply().status == 200
+
+    def come(self, paths: list[str]) -> None:
+        """Sends a request on each connection while the worker can take none of them."""
+        with self.busy():
+            for wire, path in zip(self.wires, paths, strict=True):
+                ask(wire, path)
 
     def called(self, worker: int) -> None:
         """Comes until replies are held."""
@@ -77,8 +102,8 @@ class Crowd:
 
 
 @contextmanager
-def crowd(serve, tmp_path, size: int, *args: str, threads: int = 1):
-    server = serve("crowd:application", "--threads", str(threads), *args)
+def crowd(serve, tmp_path, size: int, *args: str, threads: int = 1, **more):
+    server = serve("crowd:application", "--threads", str(threads), *args, **more)
     [worker] = server.booted()
     with ExitStack() as stack:
         it = Crowd(server, tmp_path, stack, size, threads)
@@ -109,6 +134,22 @@ def test_a_close_that_is_held_up_holds_up_no_reply(serve, tmp_path):
         assert said == ["/work", "/iterable", "/work", "/iterable"]
         let_go(fifo)
         assert [wire.reply().text for wire in it.wires[4:]] == ["/work"] * 4
+
+
+@pytest.mark.parametrize("before", ["", "?sleep=0.3"], ids=["slow itself", "behind a slow one"])
+def test_a_close_holds_up_no_reply_that_nobody_looks_after_any_more(serve, tmp_path, before):
+    """Whoever looks stops when the application takes long: what is said after that has to leave at once."""
+    with crowd(serve, tmp_path, 6) as it:
+        fifo = it.fifo()
+        late = f"/iterable?fifo={fifo}" + ("" if before else "&sleep=0.3")
+        with it.busy():
+            for number, wire in enumerate(it.wires):
+                wire.send((request(f"/work{before}") if before else "") + request(late) if number == 2 else request("/work"))
+        if before:
+            assert it.wires[2].reply().text == "/work"
+        assert it.wires[2].reply().text == "/iterable"
+        let_go(fifo)
+        assert [wire.reply().text for wire in it.wires if wire is not it.wires[2]] == ["/work"] * 5
 
 
 def test_each_connection_gets_its_own_replies_in_order(serve, tmp_path):

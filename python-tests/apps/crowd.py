@@ -35,6 +35,7 @@ def application(environ, start_response):
     if path == "/gate":
         print("crowd: at the gate", file=environ["wsgi.errors"], flush=True)
         wait_for(query["fifo"])
+    time.sleep(float(query.get("sleep", 0)))
     until = time.perf_counter_ns() + WORK_NS
     while time.perf_counter_ns() < until:
         pass

@@ -130,6 +130,7 @@ impl Crew {
             Keeper::Waiting => {
                 state.held.calm = 0;
                 state.held.keeper = Keeper::Looking;
+                self.context.courier.watch(true);
                 self.keep.notify_one();
             }
             Keeper::Absent => {
@@ -157,22 +158,48 @@ impl Crew {
             tracing::debug!("The keeper takes signals, too: {errno}");
         }
         let mut state = self.state();
+        self.context.courier.watch(true);
         while !state.quit {
             let waiting = state.held.keeper == Keeper::Waiting;
             let span = if waiting { IDLE } else { LOOK };
             let (guard, timeout) =
                 self.keep.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner);
             state = guard;
-            state.held.calm = if state.held.tokens.is_empty() { state.held.calm + 1 } else { 0 };
-            self.context.courier.rescue();
-            match state.held.keeper {
-                Keeper::Waiting if timeout.timed_out() => break,
-                Keeper::Looking if state.held.calm >= CALM => state.held.keeper = Keeper::Waiting,
-                _ if state.held.is_overdue() => state = self.let_leave(state),
-                _ => {}
+            if state.held.keeper == Keeper::Looking {
+                state = self.look(state);
+            } else if timeout.timed_out() {
+                state.held.keeper = Keeper::Absent;
+                return;
             }
         }
-        state.held.keeper = Keeper::Absent;
+        drop(state);
+        self.context.courier.watch(false);
+        self.context.courier.rescue_all();
+    }
+
+    /// Sees to what has waited long enough. When there was nothing for long, the keeper waits to be
+    /// called, and nothing is left with the courier from before then.
+    fn look<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let courier = &self.context.courier;
+        state.held.calm = if state.held.tokens.is_empty() { state.held.calm + 1 } else { 0 };
+        let tired = state.held.calm >= CALM;
+        drop(state);
+        if tired {
+            courier.watch(false);
+        }
+        let left = courier.rescue();
+        state = self.state();
+        if tired && !left && state.held.calm >= CALM && state.held.tokens.is_empty() {
+            state.held.keeper = Keeper::Waiting;
+            return state;
+        }
+        if tired {
+            courier.watch(true);
+        }
+        if state.held.is_overdue() {
+            state = self.let_leave(state);
+        }
+        state
     }
 
     /// Sends what is held. What follows a reply is done by whoever takes the connection up next.
