@@ -34,8 +34,8 @@ def threads_of(pid: int) -> list[str]:
     return [task.read_text().strip() for task in Path(f"/proc/{pid}/task").glob("*/comm")]
 
 
-def request(path: str) -> str:
-    return f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"
+def request(path: str, *fields: str) -> str:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: test", *fields, "\r\n"])
 
 
 def ask(wire: Wire, path: str) -> None:
@@ -207,13 +207,25 @@ def test_who_looks_after_held_replies_goes_when_none_are(serve, tmp_path):
 
 
 def test_what_is_encrypted_is_not_held(serve, tmp_path):
-    """Nobody could encrypt it while a request holds the interpreter."""
+    """Nobody could encrypt it while a request holds the interpreter. A twin that encrypts nothing is given
+    the same until its replies are held."""
     authority = Authority(tmp_path)
-    server = serve("crowd:application", *authority.issue("site").flags)
-    [worker] = server.booted()
+    sides = []
     with ExitStack() as stack:
-        it = Crowd(server, tmp_path, stack, 8, 1, authority.client())
+        for tls in (None, authority):
+            server = serve("crowd:application", *tls.issue("site").flags if tls else [])
+            directory = tmp_path / ("secure" if tls else "plain")
+            directory.mkdir()
+            sides.append(Crowd(server, directory, stack, 8, 1, tls and tls.client()))
+        [plain], [secure] = (side.server.booted() for side in sides)
+
+        def both():
+            for side in sides:
+                side.come(["/work", "/iterable"] * 4)
+                assert [wire.reply().text for wire in side.wires] == ["/work", "/iterable"] * 4
+            return "rwsgi-keeper" in threads_of(plain)
+
+        eventually(both, "replies of the twin that are held")
         for _ in range(10):
-            it.come(["/work", "/iterable"] * 4)
-            assert [wire.reply().text for wire in it.wires] == ["/work", "/iterable"] * 4
-        assert "rwsgi-keeper" not in threads_of(worker)
+            both()
+        assert "rwsgi-keeper" not in threads_of(secure)
