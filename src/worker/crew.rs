@@ -244,6 +244,9 @@ impl Crew {
     }
 
     fn take_next(&self, state: &mut State) -> Option<Work> {
+        if let Some((token, conn)) = state.next_leaving() {
+            return Some(Work::Serve(token, conn, state.company()));
+        }
         // All that wait, not one: an entry whose connection has gone meanwhile must not make this
         // thread poll while others could enter.
         while state.inside < self.context.settings.threads
