@@ -180,6 +180,23 @@ def test_a_next_request_holds_up_no_reply_that_was_to_leave_behind_the_one_befor
         assert [wire.reply().text for wire in it.wires[2:4]] == ["/gate"] * 2
 
 
+def test_a_client_that_takes_no_reply_is_waited_for_as_long_as_any_other(serve, tmp_path):
+    path = tmp_path / "socket"
+    with crowd(serve, tmp_path, 4, "--write-timeout", "1", bind=[f"unix:{path}"]) as it:
+        deaf, full = it.wires[0], False
+        while not full:
+            unread, gate = count_of(deaf, termios.FIONREAD), it.fifo()
+            it.come([f"/work?times={3000}", "/work", "/work", f"/gate?fifo={gate}"])
+            # They leave in the order in which they were made.
+            assert [wire.reply().text for wire in it.wires[1:3]] == ["/work"] * 2
+            full = count_of(deaf, termios.FIONREAD) == unread
+            let_go(gate)
+            assert it.wires[3].reply().text == "/gate"
+        poll = select.poll()
+        poll.register(deaf.socket, 0)
+        assert poll.poll(1000 * SOON) == [(deaf.socket.fileno(), select.POLLHUP)]
+
+
 def test_each_connection_gets_its_own_replies_in_order(serve, tmp_path):
     log = tmp_path / "access.log"
     with crowd(serve, tmp_path, 8, "--access-logfile", str(log), "--access-logformat", "%(U)s %(q)s") as it:

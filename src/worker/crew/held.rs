@@ -246,9 +246,10 @@ impl Crew {
         for _ in 0..state.held.leaving.len() {
             let Some((token, mut conn)) = state.next_leaving() else { break };
             drop(state);
-            // What goes wrong here goes wrong again when the connection is taken up.
-            let again = conn.output.flush(&conn.stream).is_err() || conn.output.is_drained();
-            self.put_back(token, conn, again);
+            // What goes wrong here goes wrong again when the connection is taken up, and a client that
+            // takes nothing gets its deadline then.
+            let _ = conn.output.flush(&conn.stream);
+            self.put_back(token, conn, true);
             state = self.state();
         }
         state
