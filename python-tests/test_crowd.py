@@ -197,6 +197,18 @@ def test_a_client_that_takes_no_reply_is_waited_for_as_long_as_any_other(serve, 
         assert poll.poll(1000 * SOON) == [(deaf.socket.fileno(), select.POLLHUP)]
 
 
+def test_hooks_after_a_request_find_its_reply_gone(serve, tmp_path):
+    conf = tmp_path / "gunicorn.conf.py"
+    conf.write_text("import os, signal\n"
+                    "def post_request(worker, req, environ, resp):\n"
+                    "    if environ['QUERY_STRING'] == 'end':\n"
+                    "        os.kill(os.getpid(), signal.SIGKILL)\n")
+    with crowd(serve, tmp_path, 4, "-c", str(conf)) as it:
+        it.come(["/work", "/work", "/iterable?end", "/work"])
+        assert it.wires[2].reply().text == "/iterable"
+        it.server.booted(2)
+
+
 def test_each_connection_gets_its_own_replies_in_order(serve, tmp_path):
     log = tmp_path / "access.log"
     with crowd(serve, tmp_path, 8, "--access-logfile", str(log), "--access-logformat", "%(U)s %(q)s") as it:

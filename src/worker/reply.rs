@@ -346,6 +346,10 @@ impl Sink for ReplySink<'_> {
             self.reply.ended = true;
             return;
         }
+        self.deliver();
+    }
+
+    fn deliver(&mut self) {
         self.regain();
         self.put_end();
         if !self.reply.gone
