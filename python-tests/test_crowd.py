@@ -209,6 +209,22 @@ def test_hooks_after_a_request_find_its_reply_gone(serve, tmp_path):
         it.server.booted(2)
 
 
+def test_a_reply_that_is_held_leaves_though_its_connection_cannot_be_watched(serve, tmp_path):
+    with crowd(serve, tmp_path, 6) as it, ExitStack() as stack:
+        new = []
+        assert it.wires[0].get("/break-registry").status == 200
+        with it.busy():
+            for number, wire in enumerate(it.wires):
+                ask(wire, "/work")
+                if number == 2:
+                    new = [stack.enter_context(Wire(it.server.address)) for _ in range(4)]
+                    for wire in new:
+                        ask(wire, "/work?say=new")
+        assert [wire.reply().text for wire in it.wires] == ["/work"] * 6
+        assert [wire.reply().text for wire in new] == ["new"] * 4
+        it.server.log.wait("Cannot wait on a connection", len(new))
+
+
 def test_each_connection_gets_its_own_replies_in_order(serve, tmp_path):
     log = tmp_path / "access.log"
     with crowd(serve, tmp_path, 8, "--access-logfile", str(log), "--access-logformat", "%(U)s %(q)s") as it:

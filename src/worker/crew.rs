@@ -317,23 +317,18 @@ impl Crew {
         again: bool,
     ) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state();
+        if state.quit && matches!(conn.stage, Stage::Held(_)) {
+            // Whoever sends what is held at the end may have been here already.
+            drop(state);
+            let _ = conn.output.flush(&conn.stream);
+            state = self.state();
+        }
         if matches!(conn.stage, Stage::Closed) {
             self.remove(state, token, conn);
             return None;
         }
         let noted = match state.slots.get(token) {
-            Some(Slot::Out(noted)) => {
-                conn.readable |= noted.readable;
-                conn.hung_up |= noted.hung_up;
-                if noted.writable {
-                    conn.output.unblock();
-                }
-                if noted.disarmed {
-                    conn.armed = 0;
-                }
-                conn.queued &= !noted.dequeued;
-                noted.readable || noted.writable
-            }
+            Some(Slot::Out(noted)) => noted.tell(&mut conn),
             _ => false,
         };
         // Whoever is idle can make room for those that wait in the kernel.
