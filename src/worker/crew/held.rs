@@ -46,6 +46,8 @@ enum Keeper {
     Absent,
     /// None could be started: nothing is held in this worker.
     Refused,
+    /// It is on its way.
+    Coming,
     /// It waits to be called.
     Waiting,
     /// It looks once in a while.
@@ -160,7 +162,7 @@ impl Crew {
         mut state: MutexGuard<'a, State>,
     ) -> MutexGuard<'a, State> {
         match state.held.keeper {
-            Keeper::Looking => {}
+            Keeper::Coming | Keeper::Looking => {}
             Keeper::Refused => {
                 state.give_up_held();
             }
@@ -171,11 +173,14 @@ impl Crew {
                 self.keep.notify_one();
             }
             Keeper::Absent => {
+                state.held.keeper = Keeper::Coming;
+                drop(state);
                 let crew = Arc::clone(self);
                 let thread = std::thread::Builder::new().name("rwsgi-keeper".to_owned());
                 let started = thread.spawn(move || crew.keep()).is_ok();
-                state.held.keeper = if started { Keeper::Looking } else { Keeper::Refused };
+                state = self.state();
                 if !started {
+                    state.held.keeper = Keeper::Refused;
                     state.give_up_held();
                 }
             }
@@ -195,6 +200,7 @@ impl Crew {
             tracing::debug!("The keeper takes signals, too: {errno}");
         }
         let mut state = self.state();
+        state.held.keeper = Keeper::Looking;
         self.context.courier.watch(true);
         while !state.quit {
             let waiting = state.held.keeper == Keeper::Waiting;
