@@ -200,8 +200,8 @@ impl Crew {
 
     fn next_in<'a>(&'a self, mut state: MutexGuard<'a, State>, index: usize) -> Work {
         // Who has just queued a request has to look whether a thread came out meanwhile: that one
-        // has looked already, and polls.
-        let mut surplus = state.followers.is_surplus() && state.waiting.is_empty();
+        // has looked already, and polls. Who holds replies has to let them go.
+        let mut surplus = state.followers.is_surplus() && state.waiting.is_empty() && state.held.is_empty();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
                 state.quit = true;
