@@ -206,6 +206,7 @@ impl Crew {
             if state.quit || state.draining && self.drained(&mut state) {
                 state.quit = true;
                 self.follow.notify_all();
+                self.keep.notify_all();
                 return Work::Over;
             }
             if !surplus {
