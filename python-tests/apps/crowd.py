@@ -5,6 +5,7 @@ import time
 from urllib.parse import parse_qs
 
 WORK_NS = 50_000
+made = []
 
 
 class Late:
@@ -54,15 +55,15 @@ def application(environ, start_response):
     if "sleep" in query:
         time.sleep(float(query["sleep"]))
     if path == "/gate":
-        print("crowd: at the gate", file=environ["wsgi.errors"], flush=True)
+        print("crowd: at the gate", *made, file=environ["wsgi.errors"], flush=True)
         wait_for(query["fifo"])
     if path == "/break-registry":
         break_registry()
     until = time.perf_counter_ns() + WORK_NS
     while time.perf_counter_ns() < until:
         pass
-    if "log" in query:
-        print(f"crowd: made {query['log']}", file=environ["wsgi.errors"], flush=True)
+    if "note" in query:
+        made.append(query["note"])
     body = query.get("say", path).encode() * int(query.get("times", 1))
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     if path == "/iterable":
