@@ -201,6 +201,7 @@ impl Crew {
         }
         let mut state = self.state();
         state.held.keeper = Keeper::Looking;
+        state.held.calm = 0;
         self.context.courier.watch(true);
         while !state.quit {
             let waiting = state.held.keeper == Keeper::Waiting;
