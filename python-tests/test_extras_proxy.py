@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import select
 import socket
 import struct
+import termios
 
 import pytest
+from support.server import eventually
 from support.wire import Wire, assert_refusal
 
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.9 4711 443\r\n"
@@ -107,3 +111,16 @@ def test_switched_off_it_is_no_request(serve):
     with Wire(server.address) as wire:
         wire.send(V1 + b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
         assert_refusal(wire.reply(), 400)
+
+
+def test_a_connection_that_was_announced_ends_like_any_other(serve, tmp_path):
+    """Nothing came behind the header, so nothing is left that a client could still be sending."""
+    server = serve("extras:application", "--proxy-protocol", "auto", "--linger-timeout", "60", bind=[f"unix:{tmp_path}/socket"])
+    with Wire(server.address) as wire:
+        wire.send(V1)
+        unread = bytes(4)
+        eventually(lambda: fcntl.ioctl(wire.socket, termios.TIOCOUTQ, unread) == unread, "the header read by itself")
+        assert wire.get("/environ", "Connection: close").status == 200
+        poll = select.poll()
+        poll.register(wire.socket, 0)
+        assert poll.poll(30_000) == [(wire.socket.fileno(), select.POLLHUP)]

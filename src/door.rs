@@ -310,6 +310,11 @@ pub trait Sink: Send {
     /// The body is complete; called before the iterable's `close()`, so that a slow one does not
     /// hold back the end of the reply. Optional: [`Step::Done`] implies it.
     fn end(&mut self);
+    /// The same when the iterable is closed and the reply is to be on its way before anybody is told
+    /// of it.
+    fn deliver(&mut self) {
+        self.end();
+    }
     /// Takes a whole block for `write()`, which cannot be parked. False: the client is gone.
     fn write(&mut self, bytes: &[u8]) -> bool;
     /// Takes a region of a file as the whole body; leaves by sendfile. `file` is the sink's own.

@@ -420,7 +420,7 @@ impl Running {
         let Some(observer) = inner.observer.get() else { return };
         let sent = self.shared.with_sink(py, |sink| {
             if matches!(driven, Driven::Done) {
-                py.detach(|| sink.end());
+                py.detach(|| sink.deliver());
             }
             sink.head_sent()
         });

@@ -110,7 +110,12 @@ fn watch(hand: &mut Hand<'_>, crew: &Crew, token: usize, conn: &mut Conn) {
     if let Err(error) = crew.watch(token, conn) {
         tracing::error!("Cannot wait on a connection: {error}");
         match conn.stage {
-            Stage::Replying(_) | Stage::Flushing(_) => hand.lost(conn),
+            Stage::Ready | Stage::Replying(_) | Stage::Flushing(_) => hand.lost(conn),
+            Stage::Held(_) => {
+                // It waits for nothing but company.
+                let _ = conn.output.flush(&conn.stream);
+                conn.stage = Stage::Closed;
+            }
             _ => conn.stage = Stage::Closed,
         }
     }

@@ -19,6 +19,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -47,8 +48,10 @@ const IDLE: Duration = Duration::from_secs(10);
 pub struct Courier {
     round: Mutex<Round>,
     bell: Condvar,
-    /// One for each thread that was ever here.
+    /// One for each thread.
     parcels: Mutex<Vec<Weak<Parcel>>>,
+    /// Somebody calls [`Courier::rescue`]. Asked under a parcel's lock before something is left there.
+    watched: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -132,25 +135,49 @@ impl Courier {
         parcel
     }
 
-    /// Sends what was left behind by applications that do not come to an end. To be called again
-    /// and again while replies may be left so.
-    pub fn rescue(self: &Arc<Self>) {
+    /// Whether replies may be left from now on. Whoever says so calls [`Courier::rescue`] again and
+    /// again; whoever says no, until it finds nothing: what was left before has to leave.
+    pub fn watch(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    /// Sends what was left behind by applications that do not come to an end. Whether there is more,
+    /// left too short a time ago.
+    pub fn rescue(self: &Arc<Self>) -> bool {
+        self.send_left(PATIENCE_NS)
+    }
+
+    /// The same for all that was left. It is not waited for any longer.
+    pub fn rescue_all(self: &Arc<Self>) {
+        self.send_left(0);
+    }
+
+    fn send_left(self: &Arc<Self>, patience: u64) -> bool {
+        let (now, mut more) = (now_ns(), false);
         let parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = now_ns();
-        for parcel in parcels.iter().filter_map(Weak::upgrade) {
+        let overdue = |parcel: &Arc<Parcel>| {
             let mut load = parcel.load();
-            if load.left_at == 0 || now.saturating_sub(load.left_at) < PATIENCE_NS {
-                continue;
+            if load.left_at == 0 {
+                return false;
+            }
+            if now.saturating_sub(load.left_at) < patience {
+                more = true;
+                return false;
             }
             load.left_at = 0;
             load.queued = true;
-            drop(load);
+            true
+        };
+        let found: Vec<Arc<Parcel>> = parcels.iter().filter_map(Weak::upgrade).filter(overdue).collect();
+        drop(parcels);
+        for parcel in found {
             if !self.take(&parcel) {
                 let mut load = parcel.load();
                 load.queued = false;
                 load.send();
             }
         }
+        more
     }
 
     /// Puts a parcel on the round. False: there is no courier, and none could be started.
@@ -212,6 +239,15 @@ impl Courier {
     }
 }
 
+/// Who is to see to what is handed over?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hope {
+    /// The courier, at once.
+    Courier,
+    /// The application, by coming to its end.
+    End,
+}
+
 /// A reply's way to the courier.
 pub struct Express<'a> {
     courier: &'a Arc<Courier>,
@@ -241,12 +277,16 @@ impl<'a> Express<'a> {
     }
 
     /// Leaves the end of a reply that is complete in `output` where it is found if the application
-    /// does not come to its end. To be regained when it does. Only while somebody calls
-    /// [`Courier::rescue`]. False: its owner has to see to it.
-    pub fn leave(&mut self, stream: &Stream, output: &mut Output) -> bool {
-        let Some(mut load) = self.hand_over(stream, output) else { return false };
+    /// does not come to its end. To be regained when it does. Only up to `until`, in nanoseconds, and
+    /// while somebody calls [`Courier::rescue`]. False: its owner has to see to it.
+    pub fn leave(&mut self, stream: &Stream, output: &mut Output, until: u64) -> bool {
+        let now = now_ns();
+        if now > until {
+            return false;
+        }
+        let Some(mut load) = self.hand_over(stream, output, Hope::End) else { return false };
         if !load.queued {
-            load.left_at = now_ns();
+            load.left_at = now;
         }
         true
     }
@@ -256,7 +296,12 @@ impl<'a> Express<'a> {
         self.open && self.last_ns == 0
     }
 
-    fn hand_over(&mut self, stream: &Stream, output: &mut Output) -> Option<MutexGuard<'a, Load>> {
+    fn hand_over(
+        &mut self,
+        stream: &Stream,
+        output: &mut Output,
+        hope: Hope,
+    ) -> Option<MutexGuard<'a, Load>> {
         // Whoever takes it over writes to the socket, past what encrypts.
         if !stream.is_plain() {
             return None;
@@ -264,6 +309,8 @@ impl<'a> Express<'a> {
         let mut guard = self.parcel.load();
         let load = &mut *guard;
         let unfit = load.blocked || load.failed.is_some() || !output.is_buffered();
+        // Asked with the lock: either this is seen by who looks for the last time, or that is seen here.
+        let unfit = unfit || hope == Hope::End && !self.courier.watched.load(Ordering::Relaxed);
         if unfit || load.pending() + output.pending() > MOST {
             return None;
         }
@@ -275,7 +322,7 @@ impl<'a> Express<'a> {
 
     /// Hands over what waits in `output`. False: its owner has to see to it.
     fn carry(&mut self, stream: &Stream, output: &mut Output) -> bool {
-        let Some(mut load) = self.hand_over(stream, output) else { return false };
+        let Some(mut load) = self.hand_over(stream, output, Hope::Courier) else { return false };
         if load.queued {
             return true;
         }

@@ -200,12 +200,13 @@ impl Crew {
 
     fn next_in<'a>(&'a self, mut state: MutexGuard<'a, State>, index: usize) -> Work {
         // Who has just queued a request has to look whether a thread came out meanwhile: that one
-        // has looked already, and polls.
-        let mut surplus = state.followers.is_surplus() && state.waiting.is_empty();
+        // has looked already, and polls. Who holds replies has to let them go.
+        let mut surplus = state.followers.is_surplus() && state.waiting.is_empty() && state.held.is_empty();
         loop {
             if state.quit || state.draining && self.drained(&mut state) {
                 state.quit = true;
                 self.follow.notify_all();
+                self.keep.notify_all();
                 return Work::Over;
             }
             if !surplus {
@@ -244,6 +245,9 @@ impl Crew {
     }
 
     fn take_next(&self, state: &mut State) -> Option<Work> {
+        if let Some((token, conn)) = state.next_leaving() {
+            return Some(Work::Serve(token, conn, state.company()));
+        }
         // All that wait, not one: an entry whose connection has gone meanwhile must not make this
         // thread poll while others could enter.
         while state.inside < self.context.settings.threads
@@ -314,23 +318,18 @@ impl Crew {
         again: bool,
     ) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state();
+        if state.quit && matches!(conn.stage, Stage::Held(_)) {
+            // Whoever sends what is held at the end may have been here already.
+            drop(state);
+            let _ = conn.output.flush(&conn.stream);
+            state = self.state();
+        }
         if matches!(conn.stage, Stage::Closed) {
             self.remove(state, token, conn);
             return None;
         }
         let noted = match state.slots.get(token) {
-            Some(Slot::Out(noted)) => {
-                conn.readable |= noted.readable;
-                conn.hung_up |= noted.hung_up;
-                if noted.writable {
-                    conn.output.unblock();
-                }
-                if noted.disarmed {
-                    conn.armed = 0;
-                }
-                conn.queued &= !noted.dequeued;
-                noted.readable || noted.writable
-            }
+            Some(Slot::Out(noted)) => noted.tell(&mut conn),
             _ => false,
         };
         // Whoever is idle can make room for those that wait in the kernel.

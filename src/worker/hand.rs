@@ -388,12 +388,12 @@ impl<'a> Hand<'a> {
         };
         conn.endpoint.proxied = proxied.map(Box::new);
         conn.input.drain(..consumed);
-        conn.undigested = true;
         if conn.stream.begin_tls(&conn.input) {
             conn.input = Vec::new();
             // What the session was given is read from it before anything else.
             conn.readable = true;
         }
+        conn.undigested = !conn.input.is_empty();
         conn.stage = Stage::Receiving;
     }
 }

@@ -110,8 +110,9 @@ pub struct ReplySink<'a> {
     pub stamp: &'a mut Stamp,
     /// The thread's line on the scoreboard.
     pub thread: usize,
-    /// Other replies are about to be made, and what does not leave at once is looked after.
-    pub company: bool,
+    /// Other replies are about to be made, and up to this time, in nanoseconds, a complete one may
+    /// wait for its application's end; 0: it may not.
+    pub until: u64,
 }
 
 impl ReplySink<'_> {
@@ -256,7 +257,7 @@ impl ReplySink<'_> {
             return Flow::More;
         }
         // The reply is whole: it may leave with those made next, once the application has ended.
-        if self.company && self.is_whole() && self.express.leave(self.stream, self.output) {
+        if self.until > 0 && self.is_whole() && self.express.leave(self.stream, self.output, self.until) {
             return Flow::More;
         }
         match self.express.send(self.stream, self.output) {
@@ -345,6 +346,10 @@ impl Sink for ReplySink<'_> {
             self.reply.ended = true;
             return;
         }
+        self.deliver();
+    }
+
+    fn deliver(&mut self) {
         self.regain();
         self.put_end();
         if !self.reply.gone

@@ -68,7 +68,7 @@ impl Hand<'_> {
             context: self.context,
             stamp: &mut self.stamp,
             thread: self.index,
-            company: self.company.kept,
+            until: if self.company.kept { conn.started + WORTHWHILE_NS.end() } else { 0 },
         };
         self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
         let step = self.context.app.call(&mut exchange, &mut sink);
@@ -134,7 +134,7 @@ impl Hand<'_> {
             context: self.context,
             stamp: &mut self.stamp,
             thread: self.index,
-            company: false,
+            until: 0,
         };
         let since = self.context.clock_ns();
         let line = request_line(head, head.source(&conn.head));

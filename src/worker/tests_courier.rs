@@ -117,17 +117,20 @@ fn a_client_that_is_gone_is_an_error_for_whoever_comes_next() {
 #[test]
 fn what_is_left_is_found_unless_it_is_regained_in_time() {
     let courier = Arc::new(Courier::default());
+    courier.watch(true);
     let parcel = courier.parcel();
     let (stream, mut client) = pair();
     let mut output = Output::default();
     for found in [false, true] {
         let mut express = Express::new(&courier, &parcel);
         output.buffer().extend_from_slice(b"end");
-        assert!(express.leave(&stream, &mut output) && express.has_left());
-        courier.rescue();
+        assert!(express.leave(&stream, &mut output, u64::MAX) && express.has_left());
+        // As if it had been a moment ago, on however slow a machine.
+        parcel.load().left_at = now_ns() + SOON_NS;
+        assert!(courier.rescue(), "it is too early");
         if found {
-            parcel.load().left_at -= PATIENCE_NS;
-            courier.rescue();
+            parcel.load().left_at = now_ns() - PATIENCE_NS;
+            assert!(!courier.rescue());
             assert_eq!(read(&mut client, 3), b"end");
         }
         express.regain(&mut output).unwrap();
@@ -138,6 +141,26 @@ fn what_is_left_is_found_unless_it_is_regained_in_time() {
         }
     }
     assert_eq!(parcel.load().left_at, 0);
+}
+
+#[test]
+fn nothing_is_left_where_nobody_looks_nor_too_late() {
+    let courier = Arc::new(Courier::default());
+    let parcel = courier.parcel();
+    let (stream, mut client) = pair();
+    let (mut express, mut output) = (Express::new(&courier, &parcel), Output::default());
+    output.buffer().extend_from_slice(b"end");
+    assert!(!express.leave(&stream, &mut output, u64::MAX), "nobody has come yet");
+    courier.watch(true);
+    assert!(!express.leave(&stream, &mut output, now_ns() - 1), "it is too late");
+    assert_eq!((output.pending(), express.has_left()), (3, false));
+    assert!(express.leave(&stream, &mut output, u64::MAX));
+    courier.watch(false);
+    courier.rescue_all();
+    assert_eq!(read(&mut client, 3), b"end");
+    express.regain(&mut output).unwrap();
+    output.buffer().extend_from_slice(b"more");
+    assert!(!express.leave(&stream, &mut output, u64::MAX), "nobody is there any more");
 }
 
 #[test]

@@ -11,11 +11,14 @@
 //! Must not know: HTTP, the application; the keeper needs no interpreter.
 //!
 //! Invariants:
-//! 1. A reply is held for at most [`HOLD_NS`] while requests come and go, and for two
-//!    [`LOOK`]s if the next one is held up.
-//! 2. Nothing is held while the kernel is waited for, and nothing when signals are obeyed.
+//! 1. A reply is held for at most [`HOLD_NS`] while requests come and go. Then it leaves, before any
+//!    request is taken. Until it does the keeper sees it: if a request holds up whoever was to send
+//!    it, the keeper does, within [`HOLD_NS`] and two [`LOOK`]s.
+//! 2. Whoever has held a reply lets go what is held before it waits, for the kernel or for a turn, and
+//!    before it obeys a signal. (With threads, one may wait for the kernel while others hold replies.)
 //! 3. The keeper lives while replies are held now and then. An idle worker has none.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ use nix::sys::signal::SigSet;
 use super::state::{Item, State};
 use super::{Crew, Slot};
 use crate::system::clock::now_ns;
-use crate::worker::conn::Stage;
+use crate::worker::conn::{Conn, Stage};
 
 /// How long replies are held at most, in nanoseconds.
 pub const HOLD_NS: u64 = 1_000_000;
@@ -43,6 +46,8 @@ enum Keeper {
     Absent,
     /// None could be started: nothing is held in this worker.
     Refused,
+    /// It is on its way.
+    Coming,
     /// It waits to be called.
     Waiting,
     /// It looks once in a while.
@@ -52,9 +57,14 @@ enum Keeper {
 /// Connections whose replies are held.
 #[derive(Debug, Default)]
 pub(super) struct Held {
+    /// They wait for more to be made.
     tokens: Vec<usize>,
-    /// Since when the oldest is, in nanoseconds.
+    /// Since when the oldest does, in nanoseconds.
     since: u64,
+    /// Their time has come: before all other work, one after the other.
+    leaving: VecDeque<usize>,
+    /// Since when.
+    leaving_since: u64,
     keeper: Keeper,
     /// Looks since a reply was, or could have been, held.
     calm: u32,
@@ -78,8 +88,23 @@ impl Held {
         self.tokens.push(token);
     }
 
-    fn is_overdue(&self) -> bool {
-        !self.tokens.is_empty() && now_ns().saturating_sub(self.since) >= HOLD_NS
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.leaving.is_empty()
+    }
+
+    /// No more is waited for.
+    fn let_go(&mut self, now: u64) {
+        if self.leaving.is_empty() {
+            self.leaving_since = now;
+        }
+        self.leaving.extend(self.tokens.drain(..));
+    }
+
+    /// Whether somebody was to let them go, or to send them, and has not come to it.
+    fn is_overdue(&self, now: u64) -> bool {
+        let late = |since: u64| now.saturating_sub(since) >= HOLD_NS;
+        !self.tokens.is_empty() && late(self.since) || !self.leaving.is_empty() && late(self.leaving_since)
     }
 }
 
@@ -94,25 +119,39 @@ impl State {
         Company { others, kept }
     }
 
-    /// Puts held replies before all other work, if it is time.
+    /// Lets held replies go, if it is time.
     pub(super) fn release_held(&mut self) {
         if self.held.tokens.is_empty() {
             return;
         }
         let next = self.waiting.is_empty().then(|| self.pending.front());
         let request_follows = matches!(next, None | Some(Some(Item::Conn(_))));
-        if !request_follows || self.held.is_overdue() {
-            self.give_up_held();
+        let now = now_ns();
+        if !request_follows || self.held.is_overdue(now) {
+            self.held.let_go(now);
         }
     }
 
     /// Does it at once. Whether there were any.
     pub(super) fn give_up_held(&mut self) -> bool {
         let any = !self.held.tokens.is_empty();
-        while let Some(token) = self.held.tokens.pop() {
-            self.pending.push_front(Item::Conn(token));
+        if any {
+            self.held.let_go(now_ns());
         }
         any
+    }
+
+    /// The next one whose time has come. The others stay where the keeper sees them.
+    pub(super) fn next_leaving(&mut self) -> Option<(usize, Box<Conn>)> {
+        while let Some(token) = self.held.leaving.pop_front() {
+            // It may have been taken up for another reason.
+            if let Some(Slot::Here(conn)) = self.slots.get(token)
+                && matches!(conn.stage, Stage::Held(_))
+            {
+                return self.check_out(token).map(|conn| (token, conn));
+            }
+        }
+        None
     }
 }
 
@@ -123,21 +162,25 @@ impl Crew {
         mut state: MutexGuard<'a, State>,
     ) -> MutexGuard<'a, State> {
         match state.held.keeper {
-            Keeper::Looking => {}
+            Keeper::Coming | Keeper::Looking => {}
             Keeper::Refused => {
                 state.give_up_held();
             }
             Keeper::Waiting => {
                 state.held.calm = 0;
                 state.held.keeper = Keeper::Looking;
+                self.context.courier.watch(true);
                 self.keep.notify_one();
             }
             Keeper::Absent => {
+                state.held.keeper = Keeper::Coming;
+                drop(state);
                 let crew = Arc::clone(self);
                 let thread = std::thread::Builder::new().name("rwsgi-keeper".to_owned());
                 let started = thread.spawn(move || crew.keep()).is_ok();
-                state.held.keeper = if started { Keeper::Looking } else { Keeper::Refused };
+                state = self.state();
                 if !started {
+                    state.held.keeper = Keeper::Refused;
                     state.give_up_held();
                 }
             }
@@ -157,35 +200,89 @@ impl Crew {
             tracing::debug!("The keeper takes signals, too: {errno}");
         }
         let mut state = self.state();
+        state.held.keeper = Keeper::Looking;
+        state.held.calm = 0;
+        self.context.courier.watch(true);
         while !state.quit {
             let waiting = state.held.keeper == Keeper::Waiting;
             let span = if waiting { IDLE } else { LOOK };
             let (guard, timeout) =
                 self.keep.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner);
             state = guard;
-            state.held.calm = if state.held.tokens.is_empty() { state.held.calm + 1 } else { 0 };
-            self.context.courier.rescue();
-            match state.held.keeper {
-                Keeper::Waiting if timeout.timed_out() => break,
-                Keeper::Looking if state.held.calm >= CALM => state.held.keeper = Keeper::Waiting,
-                _ if state.held.is_overdue() => state = self.let_leave(state),
-                _ => {}
+            if state.held.keeper == Keeper::Looking {
+                state = self.look(state);
+            } else if timeout.timed_out() {
+                state.held.keeper = Keeper::Absent;
+                return;
             }
         }
-        state.held.keeper = Keeper::Absent;
+        drop(state);
+        self.context.courier.watch(false);
+        self.context.courier.rescue_all();
+    }
+
+    /// Sees to what has waited long enough. When there was nothing for long, the keeper waits to be
+    /// called, and nothing is left with the courier from before then.
+    fn look<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let courier = &self.context.courier;
+        state.held.calm = if state.held.is_empty() { state.held.calm + 1 } else { 0 };
+        let tired = state.held.calm >= CALM;
+        drop(state);
+        if tired {
+            courier.watch(false);
+        }
+        let left = courier.rescue();
+        state = self.state();
+        if tired && !left && state.held.calm >= CALM && state.held.is_empty() {
+            state.held.keeper = Keeper::Waiting;
+            return state;
+        }
+        if tired {
+            courier.watch(true);
+        }
+        let now = now_ns();
+        if state.held.is_overdue(now) {
+            state.held.let_go(now);
+            state = self.let_leave(state);
+        }
+        state
     }
 
     /// Sends what is held. What follows a reply is done by whoever takes the connection up next.
     fn let_leave<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        for token in std::mem::take(&mut state.held.tokens) {
-            let held = matches!(state.slots.get(token), Some(Slot::Here(conn)) if matches!(conn.stage, Stage::Held(_)));
-            let Some(mut conn) = held.then(|| state.check_out(token)).flatten() else { continue };
+        for _ in 0..state.held.leaving.len() {
+            let Some((token, mut conn)) = state.next_leaving() else { break };
             drop(state);
-            // What goes wrong here goes wrong again when the connection is taken up.
-            let again = conn.output.flush(&conn.stream).is_err() || conn.output.is_drained();
-            self.put_back(token, conn, again);
+            // What goes wrong here goes wrong again when the connection is taken up, and a client that
+            // takes nothing gets its deadline then.
+            let _ = conn.output.flush(&conn.stream);
+            self.put_back(token, conn, true);
             state = self.state();
         }
         state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_let_go_is_seen_until_it_has_left() {
+        let mut held = Held::default();
+        [1, 2, 3].into_iter().for_each(|token| held.push(token));
+        let since = held.since;
+        assert!(!held.is_overdue(since + HOLD_NS - 1) && held.is_overdue(since + HOLD_NS));
+        held.let_go(since + HOLD_NS);
+        held.push(4);
+        held.since = since + HOLD_NS;
+        assert_eq!(held.leaving, [1, 2, 3]);
+        assert!(!held.is_overdue(since + HOLD_NS), "somebody has just begun to send them");
+        held.leaving.pop_front();
+        assert!(held.is_overdue(since + 2 * HOLD_NS), "and does not get on with it");
+        held.let_go(since + 2 * HOLD_NS);
+        assert_eq!((&held.leaving, held.leaving_since), (&VecDeque::from([2, 3, 4]), since + HOLD_NS));
+        held.leaving.clear();
+        assert!(held.is_empty() && !held.is_overdue(u64::MAX));
     }
 }

@@ -44,6 +44,22 @@ pub(super) struct Noted {
     pub(super) dequeued: bool,
 }
 
+impl Noted {
+    /// Tells the connection, which comes back. Whether it wants another turn because of that.
+    pub(super) fn tell(&self, conn: &mut Conn) -> bool {
+        conn.readable |= self.readable;
+        conn.hung_up |= self.hung_up;
+        if self.writable {
+            conn.output.unblock();
+        }
+        if self.disarmed {
+            conn.armed = 0;
+        }
+        conn.queued &= !self.dequeued;
+        self.readable || self.writable
+    }
+}
+
 pub(super) enum Item {
     Conn(usize),
     Expired(usize),
