@@ -288,7 +288,7 @@ unsafe fn start(py: Python<'_>, shared: &Shared, given: &[*mut ffi::PyObject; 3]
             {
                 return Ok(());
             }
-            let (name, value) = texts(place, pair)?;
+            let [name, value] = texts(place, pair)?;
             response.field(&name, &value).map_err(invalid)?;
             given.keep_field(place, pair, response.remembered());
             Ok(())
@@ -313,7 +313,7 @@ pub(super) unsafe fn fields<E: std::fmt::Display>(
     // SAFETY: valid by contract; what is handed over is used before anything else runs.
     unsafe {
         pairs(headers, |place, pair| {
-            let (name, value) = texts(place, pair)?;
+            let [name, value] = texts(place, pair)?;
             field(&name, &value).map_err(invalid)
         })
     }
@@ -351,17 +351,14 @@ unsafe fn pairs(
 ///
 /// # Safety
 /// Two valid objects, which outlive the result.
-unsafe fn texts<'a>(
-    place: usize,
-    [name, value]: [*mut ffi::PyObject; 2],
-) -> PyResult<(Cow<'a, [u8]>, Cow<'a, [u8]>)> {
+unsafe fn texts<'a>(place: usize, [name, value]: [*mut ffi::PyObject; 2]) -> PyResult<[Cow<'a, [u8]>; 2]> {
     // SAFETY: valid by contract.
     unsafe {
         let name = native(name).map_err(|why| refused(&format!("name of response header {place}"), &why))?;
         let value = native(value).map_err(|why| {
             refused(&format!("value of response header {:?}", String::from_utf8_lossy(&name)), &why)
         })?;
-        Ok((name, value))
+        Ok([name, value])
     }
 }
 
