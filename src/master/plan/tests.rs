@@ -333,6 +333,26 @@ fn upgrades_exclude_each_other() {
 }
 
 #[test]
+fn sockets_another_master_goes_on_with_stay_as_they_are() {
+    let at_once = |bench: &mut Bench| {
+        let actions = bench.act(Event::Signal(Signal::Term));
+        assert!(actions.contains(&Action::CloseListeners));
+        actions.contains(&Action::AcceptAtOnce)
+    };
+    let new = || Bench { plan: Plan::new(policy(1), 1).with_parent(), now: Moment(5), forked: 99 };
+    let mut followed = Bench::serving(policy(1));
+    followed.feed(Event::Reexeced { pid: 900 });
+    assert!(!at_once(&mut followed));
+    let mut rolled_back = new();
+    rolled_back.feed(Event::Started);
+    assert!(!at_once(&mut rolled_back));
+    let mut promoted = new();
+    promoted.feed(Event::Started);
+    promoted.feed(Event::ParentGone);
+    assert!(at_once(&mut promoted));
+}
+
+#[test]
 fn recycling_boots_the_successor_first() {
     let mut bench = Bench::serving(policy(1));
     assert_eq!(bench.act(Event::Asked { slot: 0 }), [spawn(1, 1)]);
