@@ -66,12 +66,10 @@ const SAY_FULL_EVERY: u64 = 10_000;
 
 impl Listeners {
     /// Takes the sockets over; [`Listeners::open`] starts waiting on them. What is not acknowledged
-    /// for `patience` ends a connection; `None`: when the kernel thinks so. `defer`: a connection is
-    /// accepted once it says something.
-    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>, defer: bool) -> Self {
+    /// for `patience` ends a connection; `None`: when the kernel thinks so.
+    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>) -> Self {
         let entrances = listeners.into_iter().map(|listener| {
             listener.prepare_accepted(patience);
-            listener.defer_accept(defer);
             let server = Server::of(listener.address());
             Entrance { acceptor: Arc::new(Acceptor::new(listener)), server }
         });
