@@ -230,6 +230,11 @@ impl Hands<'_> {
         let Some(era) = self.candidate.take() else { return };
         let before = std::mem::replace(&mut self.era, era);
         self.ledger.count_reload(true);
+        if !self.follows && !self.followed {
+            // As at a stop: nobody goes on with these.
+            let gone = listeners::gone(&before.listeners, &self.era.listeners);
+            gone.for_each(|bound| bound.listener.defer_accept(false));
+        }
         listeners::close_gone(&before.listeners, &self.era.listeners, self.files());
         listeners::close_gone(&before.status, &self.era.status, self.status_files());
         (self.era.settings.in_force.0)();
