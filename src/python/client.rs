@@ -87,6 +87,15 @@ pub(super) fn client(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     })
 }
 
+/// `_secured()`: whether the client of the request at hand is spoken to in TLS; outside of one, no.
+#[pyfunction]
+pub(super) fn secured(py: Python<'_>) -> bool {
+    let asked = current("gunicorn.socket", |shared| {
+        shared.with_sink(py, |sink| sink.session().is_some()).map_err(|_| busy())
+    });
+    asked.unwrap_or(false)
+}
+
 /// Closes the application's handle at the end of its request, as Gunicorn does. Copies it made stay.
 pub(super) fn close(py: Python<'_>, socket: &Owned) {
     if let Err(error) = socket.bind(py).call_method0("close") {
