@@ -12,6 +12,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -141,8 +142,8 @@ impl TlsSession {
         Ok(Held(Some(lock)))
     }
 
-    /// A socket object for the application, which owns the descriptor from here on.
-    pub(super) fn socket<'py>(&self, py: Python<'py>, fileno: i32) -> PyResult<Bound<'py, PyAny>> {
+    /// A socket object for the application.
+    pub(super) fn socket<'py>(&self, py: Python<'py>, handle: OwnedFd) -> PyResult<Bound<'py, PyAny>> {
         let lock = match self.lock.get() {
             Some(lock) => lock.bind(py),
             None => {
@@ -152,8 +153,10 @@ impl TlsSession {
         };
         let [whole, inner, incoming, outgoing] =
             [&self.whole, &self.inner, &self.incoming, &self.outgoing].map(|kept| kept.bind(py));
-        let parts = (whole, inner, incoming, outgoing, lock, self.ragged, fileno);
-        compat::module(py, "_rwsgi.tls")?.call_method1("Socket", parts)
+        let make = compat::module(py, "_rwsgi.tls")?.getattr("Socket")?;
+        // The object owns the descriptor from here on, so nothing that can fail comes between.
+        let fileno = handle.into_raw_fd();
+        make.call1((whole, inner, incoming, outgoing, lock, self.ragged, fileno))
     }
 
     /// What is to be sent.
