@@ -240,7 +240,7 @@ impl Surroundings {
         {
             return Err(format!("cannot change to {}: {error} (chdir)", self.directory.display()));
         }
-        self.runtime.set_env("SERVER_SOFTWARE", Some(SOFTWARE));
+        self.runtime.set_env("SERVER_SOFTWARE", Some(SOFTWARE.as_ref()));
         variables::set(&*self.runtime, &self.variables);
         log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))?;
         let level = self.log.level.name().to_ascii_lowercase();
