@@ -291,7 +291,8 @@ def test_a_python_without_ssl(serve, site, tmp_path):
     assert server.wait() == 1
     said = server.log.wait_end()
     server.finished = True
-    assert "TLS needs the module ssl, which this Python cannot import: ModuleNotFoundError: No module named '_there_is_none'" in said
+    assert ("TLS (certfile, keyfile or the hook ssl_context) needs the module ssl, which this Python cannot import "
+            "(ModuleNotFoundError: No module named '_there_is_none'): run rwsgi with a Python that has it") in said
 
 
 def test_a_configuration_that_is_right(serve, site):

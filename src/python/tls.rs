@@ -50,7 +50,10 @@ pub(super) fn secure(
     directory: &std::path::Path,
 ) -> Result<Arc<dyn Secure>, WrongHook> {
     if let Err(error) = py.import("ssl") {
-        let problem = format!("TLS needs the module ssl, which this Python cannot import: {error}");
+        let problem = format!(
+            "TLS (certfile, keyfile or the hook ssl_context) needs the module ssl, which this Python cannot \
+             import ({error}): run rwsgi with a Python that has it, or take these settings out"
+        );
         return Err(WrongHook { name: String::new(), problem });
     }
     let made = || -> PyResult<Context> {
