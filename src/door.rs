@@ -191,7 +191,8 @@ pub trait App: Send + Sync {
     /// exhausted, the sink is full, or the client is gone. A failure has been logged, with
     /// traceback, method and path, when it is returned.
     fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step;
-    /// A request was answered without it. Called after the answer, for those who watch requests.
+    /// A request was answered without it. For those who watch requests; called when the answer was made
+    /// and offered to the client, for whom some of it may still be waiting.
     fn refused(&self, _refused: &Refused<'_>) {}
 }
 
