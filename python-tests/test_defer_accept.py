@@ -69,6 +69,19 @@ def test_a_connected_client_that_speaks_during_a_stop_is_served(serve, door):
     assert server.wait() == 0
 
 
+def test_a_client_that_speaks_after_the_stop_is_told_so(serve):
+    server = serve("probe:application")
+    with Wire(server.address) as ready:
+        assert ready.get("/pid", "Connection: close").status == 200
+    with Wire(server.address) as silent:
+        assert server.stop(signal.SIGTERM) == 0
+        try:
+            silent.send("GET /pid HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert silent.rest() == b""
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+
+
 def test_a_worker_that_still_boots_at_a_stop_changes_nothing(serve, door, tmp_path):
     gate = tmp_path / "gate"
     (tmp_path / "gated.py").write_text(
