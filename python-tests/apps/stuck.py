@@ -3,6 +3,7 @@
 import ctypes
 import os
 import select
+import sys
 import threading
 import time
 
@@ -42,6 +43,7 @@ def application(environ, start_response):
     if path == "/hang-later":
         return slowly(60, 2)
     if path == "/nap":
+        print("napping", file=sys.stderr, flush=True)
         rest(float(environ["QUERY_STRING"]))
     return [b"%d" % os.getpid()]
 
