@@ -55,6 +55,20 @@ impl<T: Copy> Previous<T> {
         Some(entry.made)
     }
 
+    /// How many fields of this response stand here, none missing.
+    pub(super) fn count(&self) -> usize {
+        self.at
+    }
+
+    /// The next one, with its value, for a caller who knows that it is the same again.
+    pub(super) fn again(&mut self) -> Option<(T, &[u8])> {
+        let entry = self.entries.get(self.at).filter(|_| !self.full)?;
+        let value = self.raw_at + entry.name..self.raw_at + entry.name + entry.value;
+        self.at += 1;
+        self.raw_at = value.end;
+        Some((entry.made, self.raw.get(value)?))
+    }
+
     /// Forgets whatever came behind: this response goes another way.
     pub(super) fn cut(&mut self) {
         self.entries.truncate(self.at);
@@ -105,6 +119,23 @@ mod tests {
         assert_eq!(run(&mut previous, &fields), [Some(0), None, None], "what was behind is forgotten");
         assert_eq!(run(&mut previous, &[("A1", "")]), [None], "name and value are told apart");
         assert_eq!(run(&mut previous, &[("A", "1")]), [None]);
+    }
+
+    #[test]
+    fn who_knows_that_it_is_the_same_gets_what_was_made_of_it() {
+        let mut previous = Previous::default();
+        run(&mut previous, &[("A", "1"), ("B", "22")]);
+        previous.rewind();
+        assert_eq!(previous.again(), Some((0, &b"1"[..])));
+        assert_eq!(previous.count(), 1);
+        assert_eq!(previous.repeats(b"B", b"22"), Some(1), "either way is as good");
+        assert_eq!(previous.again(), None, "no more");
+        previous.rewind();
+        assert_eq!(previous.repeats(b"A", b"1"), Some(0));
+        previous.note(b"C", b"3", 2);
+        previous.rewind();
+        assert_eq!(previous.again(), Some((0, &b"1"[..])));
+        assert_eq!(previous.again(), Some((2, &b"3"[..])), "what came last is what is remembered");
     }
 
     #[test]

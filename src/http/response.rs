@@ -80,6 +80,12 @@ pub struct ResponseHead {
     encoded: Vec<u8>,
     len: usize,
     previous: Previous<Made>,
+    noted: Noted,
+}
+
+/// What the fields so far say that matters for the framing, or may stand once only.
+#[derive(Debug, Default, Clone)]
+struct Noted {
     content_length: Option<u64>,
     has_date: bool,
     has_server: bool,
@@ -128,6 +134,13 @@ impl ResponseHead {
         Ok(())
     }
 
+    /// As [`ResponseHead::start`] with the status it was given last. False: there is none; start.
+    pub fn start_again(&mut self) -> bool {
+        self.clear();
+        self.status = self.given.1;
+        self.status != 0
+    }
+
     /// As [`ResponseHead::start`], for the interim response 103 (RFC 8297).
     pub fn start_interim(&mut self) {
         self.clear();
@@ -149,7 +162,7 @@ impl ResponseHead {
     /// server's to set.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
         if let Some(made) = self.previous.repeats(name, value) {
-            self.note(made.special, trim(value))?;
+            self.noted.take(made.special, trim(value))?;
             self.len = made.len;
             return Ok(());
         }
@@ -162,6 +175,21 @@ impl ResponseHead {
         Ok(())
     }
 
+    /// How many fields were given since the start, if all of them are remembered for the next
+    /// response; of those behind the first that is not, none is.
+    pub fn remembered(&self) -> usize {
+        self.previous.count()
+    }
+
+    /// As [`ResponseHead::field`] with the field that was given at this place when it was last
+    /// [remembered](ResponseHead::remembered). False: it is not any more; nothing was added.
+    pub fn field_again(&mut self) -> Result<bool, HeadError> {
+        let Some((made, value)) = self.previous.again() else { return Ok(false) };
+        self.noted.take(made.special, trim(value))?;
+        self.len = made.len;
+        Ok(true)
+    }
+
     fn new_field(&mut self, name: &[u8], value: &[u8]) -> Result<Special, HeadError> {
         if !is_token(name) {
             return Err(HeadError::Name(escape(name).into_boxed_str()));
@@ -170,7 +198,7 @@ impl ResponseHead {
             return Err(HeadError::Value(escape(name).into_boxed_str()));
         }
         let special = Special::of(name);
-        if self.note(special, value)? {
+        if self.noted.take(special, value)? {
             self.encoded.extend_from_slice(name);
             self.encoded.extend_from_slice(b": ");
             self.encoded.extend_from_slice(value);
@@ -179,8 +207,81 @@ impl ResponseHead {
         Ok(special)
     }
 
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.status = 0;
+        self.len = 0;
+        self.previous.rewind();
+        if self.encoded.capacity() > KEPT {
+            (self.encoded, self.previous) = (Vec::new(), Previous::default());
+        }
+        self.noted = Noted::default();
+    }
+
+    /// The status; 0 before [`ResponseHead::start`].
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Status and reason, as in `200 OK`.
+    pub fn status_text(&self) -> &[u8] {
+        if self.status == 0 { b"" } else { &self.status_text }
+    }
+
+    /// The application's Content-Length.
+    pub fn content_length(&self) -> Option<u64> {
+        self.noted.content_length
+    }
+
+    /// The application asked for `Connection: close`.
+    pub fn wants_close(&self) -> bool {
+        self.noted.wants_close
+    }
+
+    /// The protocol the application switches to with 101.
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        self.noted.upgrade.as_deref()
+    }
+
+    /// The fields that are sent as the application gave them, in order, for logs. Without
+    /// Content-Length: see [`ResponseHead::content_length`].
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = self.encoded();
+        std::iter::from_fn(move || {
+            let colon = memchr::memchr(b':', rest)?;
+            let end = memchr::memchr(b'\r', rest)?;
+            let field = (rest.get(..colon)?, rest.get(colon + 2..end)?);
+            rest = rest.get(end + 2..)?;
+            Some(field)
+        })
+    }
+
+    /// Whether this head may answer that request: 101 needs an upgrade on both sides
+    /// (RFC 9110 section 15.2.2). To be asked before [`dispose`].
+    pub fn permitted_for(&self, request: &RequestFacts) -> Result<(), HeadError> {
+        match self.status {
+            101 if !request.upgrade || self.noted.upgrade.is_none() => Err(HeadError::Switch),
+            _ => Ok(()),
+        }
+    }
+
+    /// The fields as they go on the wire.
+    pub(super) fn encoded(&self) -> &[u8] {
+        self.encoded.get(..self.len).unwrap_or_default()
+    }
+
+    pub(super) fn has_date(&self) -> bool {
+        self.noted.has_date
+    }
+
+    pub(super) fn has_server(&self) -> bool {
+        self.noted.has_server
+    }
+}
+
+impl Noted {
     /// Takes notice of a field. Whether it is sent as it is.
-    fn note(&mut self, special: Special, value: &[u8]) -> Result<bool, HeadError> {
+    fn take(&mut self, special: Special, value: &[u8]) -> Result<bool, HeadError> {
         match special {
             Special::None => return Ok(true),
             Special::ContentLength => self.set_content_length(value)?,
@@ -203,81 +304,6 @@ impl ResponseHead {
             Some(before) if before != length => Err(HeadError::ContentLengthRepeated),
             _ => Ok(()),
         }
-    }
-
-    /// Forgets everything, keeps the memory.
-    pub fn clear(&mut self) {
-        self.status = 0;
-        self.len = 0;
-        self.previous.rewind();
-        if self.encoded.capacity() > KEPT {
-            (self.encoded, self.previous) = (Vec::new(), Previous::default());
-        }
-        self.content_length = None;
-        self.has_date = false;
-        self.has_server = false;
-        self.wants_close = false;
-        self.upgrade = None;
-    }
-
-    /// The status; 0 before [`ResponseHead::start`].
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// Status and reason, as in `200 OK`.
-    pub fn status_text(&self) -> &[u8] {
-        if self.status == 0 { b"" } else { &self.status_text }
-    }
-
-    /// The application's Content-Length.
-    pub fn content_length(&self) -> Option<u64> {
-        self.content_length
-    }
-
-    /// The application asked for `Connection: close`.
-    pub fn wants_close(&self) -> bool {
-        self.wants_close
-    }
-
-    /// The protocol the application switches to with 101.
-    pub fn upgrade(&self) -> Option<&[u8]> {
-        self.upgrade.as_deref()
-    }
-
-    /// The fields that are sent as the application gave them, in order, for logs. Without
-    /// Content-Length: see [`ResponseHead::content_length`].
-    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = self.encoded();
-        std::iter::from_fn(move || {
-            let colon = memchr::memchr(b':', rest)?;
-            let end = memchr::memchr(b'\r', rest)?;
-            let field = (rest.get(..colon)?, rest.get(colon + 2..end)?);
-            rest = rest.get(end + 2..)?;
-            Some(field)
-        })
-    }
-
-    /// Whether this head may answer that request: 101 needs an upgrade on both sides
-    /// (RFC 9110 section 15.2.2). To be asked before [`dispose`].
-    pub fn permitted_for(&self, request: &RequestFacts) -> Result<(), HeadError> {
-        match self.status {
-            101 if !request.upgrade || self.upgrade.is_none() => Err(HeadError::Switch),
-            _ => Ok(()),
-        }
-    }
-
-    /// The fields as they go on the wire.
-    pub(super) fn encoded(&self) -> &[u8] {
-        self.encoded.get(..self.len).unwrap_or_default()
-    }
-
-    pub(super) fn has_date(&self) -> bool {
-        self.has_date
-    }
-
-    pub(super) fn has_server(&self) -> bool {
-        self.has_server
     }
 }
 

@@ -18,6 +18,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::client;
+use super::given::Given;
 use super::object::Owned;
 use crate::door::Sink;
 use crate::http::response::ResponseHead;
@@ -26,6 +27,8 @@ use crate::http::response::ResponseHead;
 pub(super) struct Shared {
     /// What `start_response` said last.
     pub(super) response: RefCell<ResponseHead>,
+    /// The objects it was given.
+    pub(super) given: RefCell<Given>,
     /// `start_response` was called.
     pub(super) started: Cell<bool>,
     /// The client is gone: writing is in vain.
@@ -64,6 +67,7 @@ impl Shared {
     pub(super) fn new() -> Self {
         Self {
             response: RefCell::new(ResponseHead::default()),
+            given: RefCell::new(Given::default()),
             started: Cell::new(false),
             gone: Cell::new(false),
             taken: Cell::new(false),

@@ -15,6 +15,7 @@ mod environ;
 mod errors;
 mod exchange;
 mod file_region;
+mod given;
 mod guests;
 mod hooks;
 mod iterable;

@@ -13,6 +13,7 @@
 //! 2. `Callable::write` is valid while `shared` is not NULL.
 //! 3. No panic leaves the `extern "C"` functions.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -268,14 +269,37 @@ unsafe fn start(py: Python<'_>, shared: &Shared, given: &[*mut ffi::PyObject; 3]
         .response
         .try_borrow_mut()
         .map_err(|_| PyRuntimeError::new_err("start_response is running already"))?;
+    let mut given = shared
+        .given
+        .try_borrow_mut()
+        .map_err(|_| PyRuntimeError::new_err("start_response is running already"))?;
     shared.started.set(false);
     // SAFETY: valid by contract.
-    let status = unsafe { native(status) }.map_err(|why| refused("status", &why))?;
-    response.start(&status).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    // SAFETY: valid by contract.
-    unsafe { fields(headers, |name, value| response.field(name, value))? };
+    unsafe {
+        if !given.is_status(status) || !response.start_again() {
+            let text = native(status).map_err(|why| refused("status", &why))?;
+            response.start(&text).map_err(invalid)?;
+            given.keep_status(status);
+        }
+        pairs(headers, |place, pair| {
+            if given.is_field(place, pair)
+                && response.remembered() == place
+                && response.field_again().map_err(invalid)?
+            {
+                return Ok(());
+            }
+            let (name, value) = texts(place, pair)?;
+            response.field(&name, &value).map_err(invalid)?;
+            given.keep_field(place, pair, response.remembered());
+            Ok(())
+        })?;
+    }
     shared.started.set(true);
     Ok(())
+}
+
+fn invalid(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
 }
 
 /// Hands each field of a list of `(name, value)` to `field`.
@@ -286,29 +310,59 @@ pub(super) unsafe fn fields<E: std::fmt::Display>(
     headers: *mut ffi::PyObject,
     mut field: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
 ) -> PyResult<()> {
+    // SAFETY: valid by contract; what is handed over is used before anything else runs.
+    unsafe {
+        pairs(headers, |place, pair| {
+            let (name, value) = texts(place, pair)?;
+            field(&name, &value).map_err(invalid)
+        })
+    }
+}
+
+/// Hands each pair of a list of pairs to `pair`, with its place. The objects are borrowed.
+///
+/// # Safety
+/// `headers` is a valid object; no Python code runs in `pair`.
+unsafe fn pairs(
+    headers: *mut ffi::PyObject,
+    mut pair: impl FnMut(usize, [*mut ffi::PyObject; 2]) -> PyResult<()>,
+) -> PyResult<()> {
     // SAFETY: every call below is on a valid object of the checked type; items are borrowed and
     // used before anything else runs.
     unsafe {
         if ffi::PyList_Check(headers) == 0 {
             return Err(PyTypeError::new_err("response headers must be a list of (name, value) tuples"));
         }
-        for i in 0..ffi::PyList_Size(headers) {
-            let pair = ffi::PyList_GetItem(headers, i);
-            if pair.is_null() || ffi::PyTuple_Check(pair) == 0 || ffi::PyTuple_Size(pair) != 2 {
+        for place in 0..ffi::PyList_Size(headers) {
+            let item = ffi::PyList_GetItem(headers, place);
+            if item.is_null() || ffi::PyTuple_Check(item) == 0 || ffi::PyTuple_Size(item) != 2 {
                 ffi::PyErr_Clear();
                 return Err(PyTypeError::new_err(format!(
-                    "response header {i} must be a (name, value) tuple"
+                    "response header {place} must be a (name, value) tuple"
                 )));
             }
-            let name = native(ffi::PyTuple_GetItem(pair, 0))
-                .map_err(|why| refused(&format!("name of response header {i}"), &why))?;
-            let value = native(ffi::PyTuple_GetItem(pair, 1)).map_err(|why| {
-                refused(&format!("value of response header {:?}", String::from_utf8_lossy(&name)), &why)
-            })?;
-            field(&name, &value).map_err(|error| PyValueError::new_err(error.to_string()))?;
+            pair(place as usize, [ffi::PyTuple_GetItem(item, 0), ffi::PyTuple_GetItem(item, 1)])?;
         }
     }
     Ok(())
+}
+
+/// Name and value of a field.
+///
+/// # Safety
+/// Two valid objects, which outlive the result.
+unsafe fn texts<'a>(
+    place: usize,
+    [name, value]: [*mut ffi::PyObject; 2],
+) -> PyResult<(Cow<'a, [u8]>, Cow<'a, [u8]>)> {
+    // SAFETY: valid by contract.
+    unsafe {
+        let name = native(name).map_err(|why| refused(&format!("name of response header {place}"), &why))?;
+        let value = native(value).map_err(|why| {
+            refused(&format!("value of response header {:?}", String::from_utf8_lossy(&name)), &why)
+        })?;
+        Ok((name, value))
+    }
 }
 
 fn refused(what: &str, why: &NotNative) -> PyErr {

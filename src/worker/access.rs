@@ -11,7 +11,6 @@ use super::stamp::Stamp;
 use crate::http::head::Head;
 use crate::log::{AccessRecord, Fields, Phases, escape};
 use crate::metrics::counters::Finished;
-use crate::system::clock::now_ns;
 
 struct HeadFields<'a> {
     head: &'a Head,
@@ -24,13 +23,11 @@ impl Fields for HeadFields<'_> {
     }
 }
 
-/// Records the exchange in `conn`; `bytes` is its head, empty if there was none.
+/// Records the exchange in `conn`, which is over by `stamp`; `bytes` is its head, empty if there was none.
 pub fn record(context: &Context, stamp: &mut Stamp, thread: usize, conn: &Conn, bytes: &[u8]) {
-    let now = now_ns();
-    stamp.now_ms = now / 1_000_000;
     let took = match conn.started {
         0 => Duration::ZERO,
-        started => Duration::from_nanos(now.saturating_sub(started)),
+        started => Duration::from_nanos(stamp.now_ns.saturating_sub(started)),
     };
     let reply = &conn.reply;
     let head = conn.http.head();

@@ -16,6 +16,8 @@ pub enum BodyStore {
     /// Nothing yet.
     #[default]
     Empty,
+    /// All of it was read together with the head, and is where it was read.
+    Passing(usize),
     /// In memory.
     Memory(Vec<u8>),
     /// Spilled.
@@ -32,6 +34,7 @@ impl BodyStore {
     pub fn len(&self) -> u64 {
         match self {
             BodyStore::Empty => 0,
+            BodyStore::Passing(len) => *len as u64,
             BodyStore::Memory(bytes) => bytes.len() as u64,
             BodyStore::File { len, .. } => *len,
         }
@@ -64,7 +67,7 @@ impl BodyStore {
                 bytes.extend_from_slice(data);
                 *self = BodyStore::Memory(bytes);
             }
-            BodyStore::Memory(_) | BodyStore::Empty => {
+            BodyStore::Memory(_) | BodyStore::Empty | BodyStore::Passing(_) => {
                 let mut file = spool.create()?;
                 if let BodyStore::Memory(bytes) = self {
                     file.write_all(bytes)?;
@@ -77,8 +80,28 @@ impl BodyStore {
         Ok(())
     }
 
-    /// The complete body, for the application. A file is handed over and not kept.
-    pub fn hand_over(&mut self) -> io::Result<Body<'_>> {
+    /// Takes the whole body without taking it, if it has all come at once and would stay in memory:
+    /// the caller keeps it until it [hands it over](BodyStore::hand_over), or has to
+    /// [store](BodyStore::store) it.
+    pub fn pass(&mut self, data: &[u8], expected: Option<u64>, threshold: usize) -> bool {
+        let whole = matches!(self, BodyStore::Empty) && expected == Some(data.len() as u64);
+        let passes = whole && !data.is_empty() && data.len() <= threshold;
+        if passes {
+            *self = BodyStore::Passing(data.len());
+        }
+        passes
+    }
+
+    /// The application cannot have it yet: keeps what was only passed.
+    pub fn store(&mut self, passed: &[u8]) {
+        if matches!(self, BodyStore::Passing(_)) {
+            *self = BodyStore::Memory(passed.to_vec());
+        }
+    }
+
+    /// The complete body, for the application; `passed` is what was only passed. A file is handed
+    /// over and not kept.
+    pub fn hand_over<'a>(&'a mut self, passed: &'a [u8]) -> io::Result<Body<'a>> {
         if matches!(self, BodyStore::File { .. })
             && let BodyStore::File { mut file, len } = std::mem::take(self)
         {
@@ -87,6 +110,7 @@ impl BodyStore {
         }
         match self {
             BodyStore::Memory(bytes) => Ok(Body::Memory(bytes)),
+            BodyStore::Passing(_) => Ok(Body::Memory(passed)),
             _ => Ok(Body::Empty),
         }
     }
@@ -99,7 +123,7 @@ mod tests {
     use super::*;
 
     fn contents(store: &mut BodyStore) -> (Vec<u8>, bool) {
-        match store.hand_over().unwrap() {
+        match store.hand_over(b"").unwrap() {
             Body::Empty => (Vec::new(), false),
             Body::Memory(bytes) => (bytes.to_vec(), false),
             Body::File { mut file, len } => {
@@ -132,5 +156,27 @@ mod tests {
             assert_eq!(store.len(), all.len() as u64);
             assert_eq!(contents(&mut store), (all, spilled), "{pieces:?} {expected:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_whole_is_passed_on_and_kept_only_if_it_has_to_wait() {
+        for (data, expected, passes) in [
+            (&b"12345"[..], Some(5), true),
+            (b"12345", Some(6), false),
+            (b"12345", None, false),
+            (b"123456", Some(6), false),
+            (b"", Some(0), false),
+        ] {
+            let mut store = BodyStore::default();
+            assert_eq!(store.pass(data, expected, 5), passes, "{data:?} {expected:?}");
+            assert_eq!(store.len(), if passes { 5 } else { 0 });
+        }
+        let mut store = BodyStore::default();
+        assert!(store.pass(b"12345", Some(5), 5));
+        assert!(matches!(store.hand_over(b"12345").unwrap(), Body::Memory(b"12345")));
+        store.store(b"12345");
+        assert_eq!(contents(&mut store), (b"12345".to_vec(), false));
+        let mut begun = BodyStore::Memory(b"1".to_vec());
+        assert!(!begun.pass(b"2", Some(1), 5), "not the whole");
     }
 }

@@ -188,6 +188,7 @@ impl<'a> Hand<'a> {
         let settings = &self.context.settings;
         let mut used = 0;
         let mut head: Option<Range<usize>> = None;
+        let mut body = 0..0;
         loop {
             let input = &data[used..];
             match conn.http.receive(input, &settings.limits, &settings.policy, conn.trusted) {
@@ -205,11 +206,12 @@ impl<'a> Hand<'a> {
                     }
                 }
                 Received::Body { consumed, data: range } => {
-                    let piece = input.get(range).unwrap_or_default();
+                    let piece = used + range.start..used + range.end;
                     used += consumed;
-                    if let Err(turn) = self.keep_body(conn, piece) {
+                    if let Err(turn) = self.keep_body(conn, data, &piece) {
                         return (data.len(), turn);
                     }
+                    body = piece;
                 }
                 Received::Complete { consumed } => {
                     used += consumed;
@@ -217,8 +219,10 @@ impl<'a> Hand<'a> {
                         Some(head) => &data[head],
                         None => &mem::take(&mut conn.head),
                     };
+                    let body = data.get(body).unwrap_or_default();
                     let Some(_permit) = crew.enter() else {
                         conn.head = bytes.to_vec();
+                        conn.body.store(body);
                         conn.marks.ready_ms = self.stamp.now_ms;
                         conn.stage = Stage::Ready;
                         return (used, Turn::Again);
@@ -226,7 +230,7 @@ impl<'a> Hand<'a> {
                     // What follows this request is kept before the reply can ask whether it is there.
                     let more = data.len() > used;
                     conn.undigested |= more;
-                    self.run(conn, bytes);
+                    self.run(conn, bytes, body);
                     return (used, Turn::Again);
                 }
                 Received::Reject(refusal) => {
@@ -260,12 +264,17 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    fn keep_body(&mut self, conn: &mut Conn, piece: &[u8]) -> Result<(), Turn> {
+    /// Keeps a piece of a body; or leaves it where it is, if it is all of it.
+    fn keep_body(&mut self, conn: &mut Conn, data: &[u8], piece: &Range<usize>) -> Result<(), Turn> {
         let settings = &self.context.settings;
         let expected = match conn.http.head().body {
             BodyLength::Length(length) => Some(length),
             _ => None,
         };
+        let piece = data.get(piece.clone()).unwrap_or_default();
+        if conn.body.pass(piece, expected, settings.spool_threshold) {
+            return Ok(());
+        }
         let kept = conn.body.push(piece, expected, settings.spool_threshold, &self.context.spool);
         kept.map_err(|error| {
             refuse::no_room(self, conn, &error);
@@ -281,7 +290,7 @@ impl<'a> Hand<'a> {
         };
         conn.wants_in = false;
         let bytes = mem::take(&mut conn.head);
-        self.run(conn, &bytes);
+        self.run(conn, &bytes, &[]);
         Turn::Again
     }
 

@@ -11,6 +11,7 @@ use std::mem;
 use std::ops::RangeInclusive;
 
 use super::access;
+use super::body::BodyStore;
 use super::conn::{After, Conn, Stage, Waiting};
 use super::courier::Express;
 use super::crew::HOLD_NS;
@@ -22,7 +23,6 @@ use super::trust;
 use crate::door::{Exchange, Resumed, Step};
 use crate::http::head::Head;
 use crate::http::response::{RequestFacts, insert_field};
-use crate::system::clock::now_ns;
 
 /// Most bytes of a reply that is held back.
 const HELD_MOST: usize = 16 * 1024;
@@ -30,10 +30,10 @@ const HELD_MOST: usize = 16 * 1024;
 const WORTHWHILE_NS: RangeInclusive<u64> = 10_000..=HOLD_NS / 4;
 
 impl Hand<'_> {
-    /// Runs the application for the complete request in `conn`, whose head is `bytes`.
-    pub(super) fn run(&mut self, conn: &mut Conn, bytes: &[u8]) {
-        conn.started = now_ns();
-        self.stamp.now_ms = conn.started / 1_000_000;
+    /// Runs the application for the complete request in `conn`, whose head is `bytes`; `passed` is
+    /// its body, where that was not stored.
+    pub(super) fn run(&mut self, conn: &mut Conn, bytes: &[u8], passed: &[u8]) {
+        self.clock_in(conn);
         if !self.admits(conn, bytes) {
             return;
         }
@@ -41,7 +41,7 @@ impl Hand<'_> {
         let closing = self.closing(conn);
         let head = conn.http.head();
         let source = head.source(bytes);
-        let body = match conn.body.hand_over() {
+        let body = match conn.body.hand_over(passed) {
             Ok(body) => body,
             Err(error) => return self.unreadable(conn, bytes, &error),
         };
@@ -89,6 +89,15 @@ impl Hand<'_> {
                 conn.stage = Stage::Replying(reply);
             }
         }
+    }
+
+    /// The request begins: the turn did a moment ago, or the request before has just ended. Only where
+    /// a body came first that took its time is the clock read again.
+    fn clock_in(&mut self, conn: &mut Conn) {
+        if !matches!(conn.body, BodyStore::Empty | BodyStore::Passing(_)) {
+            self.stamp.tick();
+        }
+        conn.started = self.stamp.now_ns;
     }
 
     /// Whether the request may enter the application; if not, its peer was told.
@@ -205,6 +214,7 @@ impl Hand<'_> {
         if conn.reply.status == 0 {
             conn.reply.status = 101;
         }
+        self.stamp.tick();
         self.account(conn, bytes);
         conn.stage = Stage::Closed;
     }
@@ -229,13 +239,22 @@ impl Hand<'_> {
 
     /// Sends what is left now if the socket takes it: the straight path ends here.
     pub(super) fn leave(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
+        self.stamp.tick();
         if self.company.others && self.waits(conn, after) {
             self.account(conn, bytes);
             conn.stage = Stage::Held(after);
             return;
         }
+        // A small reply is gone before the clock has moved by much: it is not read again.
+        let small = conn.output.is_buffered() && conn.output.pending() <= HELD_MOST;
         match conn.output.flush(&conn.stream) {
-            Ok(Flushed::Drained) => self.conclude(conn, after, bytes),
+            Ok(Flushed::Drained) => {
+                if !small {
+                    self.stamp.tick();
+                }
+                self.account(conn, bytes);
+                self.follow(conn, after);
+            }
             Ok(Flushed::Blocked | Flushed::Yielded) => {
                 conn.head = bytes.to_vec();
                 conn.stage = Stage::Flushing(after);
@@ -254,7 +273,8 @@ impl Hand<'_> {
     /// can tell when the next reply is made.
     fn waits(&mut self, conn: &Conn, after: After) -> bool {
         // The keeper, which needs no interpreter, could not encrypt it.
-        if !WORTHWHILE_NS.contains(&now_ns().saturating_sub(conn.started)) || !conn.stream.is_plain() {
+        if !WORTHWHILE_NS.contains(&self.stamp.now_ns.saturating_sub(conn.started)) || !conn.stream.is_plain()
+        {
             return false;
         }
         self.wants_keeper = !self.company.kept;
@@ -281,6 +301,7 @@ impl Hand<'_> {
 
     /// The reply is with the kernel.
     pub(super) fn conclude(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
+        self.stamp.tick();
         self.account(conn, bytes);
         self.follow(conn, after);
     }
@@ -314,15 +335,17 @@ impl Hand<'_> {
             reply.abandon();
         }
         let bytes = mem::take(&mut conn.head);
+        self.stamp.tick();
         self.account(conn, &bytes);
     }
 
+    /// The exchange is over, as of the last reading of the clock.
     fn account(&mut self, conn: &mut Conn, bytes: &[u8]) {
         access::record(self.context, &mut self.stamp, self.index, conn, bytes);
         conn.reply = Reply::default();
         conn.marks.clear();
         conn.started = 0;
-        conn.body = super::body::BodyStore::Empty;
+        conn.body = BodyStore::Empty;
         self.context.count_request();
     }
 

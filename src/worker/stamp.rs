@@ -7,7 +7,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::http::date;
-use crate::system::clock::now_ms;
+use crate::system::clock::now_ns;
 
 /// A thread's clock readings.
 #[derive(Debug)]
@@ -18,19 +18,23 @@ pub struct Stamp {
     until_ms: u64,
     /// The last reading of the monotonic clock, in milliseconds.
     pub now_ms: u64,
+    /// The same, in nanoseconds.
+    pub now_ns: u64,
 }
 
 impl Stamp {
     /// The present.
     pub fn new() -> Self {
-        let mut stamp = Stamp { date: date::format(0), unix: 0, until_ms: 0, now_ms: now_ms() };
+        let mut stamp = Stamp { date: date::format(0), unix: 0, until_ms: 0, now_ms: 0, now_ns: 0 };
+        stamp.tick();
         stamp.refresh();
         stamp
     }
 
-    /// Reads the monotonic clock.
+    /// Reads the monotonic clock, and says the milliseconds.
     pub fn tick(&mut self) -> u64 {
-        self.now_ms = now_ms();
+        self.now_ns = now_ns();
+        self.now_ms = self.now_ns / 1_000_000;
         self.now_ms
     }
 

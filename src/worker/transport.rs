@@ -6,7 +6,7 @@
 //! Invariant: every call returns at once; `WouldBlock` is an answer, not an error.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::tls::Tls;
 use crate::door::Session;
@@ -64,15 +66,15 @@ impl Stream {
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Taken> {
         loop {
             let result = match self {
-                Stream::Tcp(stream) => (&mut &*stream).read(buffer),
-                Stream::Unix(stream) => (&mut &*stream).read(buffer),
+                Stream::Tcp(stream) => recv(stream, &mut *buffer, RecvFlags::empty()),
+                Stream::Unix(stream) => recv(stream, &mut *buffer, RecvFlags::empty()),
                 Stream::Tls(tls) => return tls.read(buffer),
             };
             match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(Errno::INTR) => {}
                 // A short read means the socket is drained; its end may still have to be read.
-                Ok(count) => return Ok(Taken { count, more: count == buffer.len() }),
-                Err(error) => return Err(error),
+                Ok((count, _)) => return Ok(Taken { count, more: count == buffer.len() }),
+                Err(errno) => return Err(errno.into()),
             }
         }
     }
@@ -81,8 +83,12 @@ impl Stream {
     pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let result = match (self, slices) {
-                (Stream::Tcp(stream), [one]) => (&mut &*stream).write(one),
-                (Stream::Unix(stream), [one]) => (&mut &*stream).write(one),
+                (Stream::Tcp(stream), [one]) => {
+                    send(stream, one, SendFlags::NOSIGNAL).map_err(io::Error::from)
+                }
+                (Stream::Unix(stream), [one]) => {
+                    send(stream, one, SendFlags::NOSIGNAL).map_err(io::Error::from)
+                }
                 (Stream::Tcp(stream), many) => (&mut &*stream).write_vectored(many),
                 (Stream::Unix(stream), many) => (&mut &*stream).write_vectored(many),
                 (Stream::Tls(tls), many) => return tls.write(many),
