@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from support import websockets
 from support.wire import Wire
 
 
@@ -76,26 +77,8 @@ def test_no_early_hints_for_http_1_0(extras):
 
 
 def test_websocket_echo_with_flask_sock(serve):
-    pytest.importorskip("flask_sock")
-    websocket = pytest.importorskip("websocket")
-    server = serve("sites.flask_sock_site:application", "--threads", "4", "--timeout", "1", "--access-logfile", "-",
-                   "--access-logformat", "%(r)s %(s)s")
-    clients = [websocket.create_connection(f"ws://127.0.0.1:{server.port}/echo", timeout=20) for _ in range(3)]
-    for round_ in range(2):
-        for number, client in enumerate(clients):
-            message = f"{number} {round_} " + "x" * 5000
-            client.send(message)
-            assert client.recv() == message
-            client.send_binary(b"\x00\xff")
-            assert client.recv() == b"\x00\xff"
-        if round_ == 0:
-            time.sleep(2.5)
-            with Wire(server.address) as wire:
-                assert wire.get("/").text == "plain", "a thread is left"
-    for client in clients:
-        client.close()
-    server.out.wait(r"GET /echo HTTP/1.1 101", 3)
-    assert not server.log.find("ERROR"), server.log.text
+    server = websockets.serve_echo(serve)
+    websockets.assert_echoes(server, f"ws://127.0.0.1:{server.port}/echo", lambda: Wire(server.address), size=5000)
 
 
 def test_websocket_with_one_thread_and_a_stop(serve):

@@ -162,6 +162,17 @@ def test_a_reload_runs_the_file_again(configured):
     server.log.wait("Reload complete")
 
 
+def test_a_reload_finds_what_raw_env_covers_up_byte_for_byte(configured):
+    text = "import os\nnote('found', repr(os.environb[b'ODD']))\nraw_env = ['ODD=covered']\n"
+    server = configured.start(text, env={"ODD": os.fsdecode(b"caf\xe9 \xff")})
+    assert environ(server)["pid"]
+    server.kill(signal.SIGHUP)
+    server.log.wait("Reload complete")
+    [first, *later] = [note[2] for note in configured.notes("found")]
+    assert first == repr(b"caf\xe9 \xff")
+    assert later and set(later) == {first}
+
+
 def test_a_reload_with_a_broken_file_changes_nothing(configured):
     server = configured.start("workers = 1")
     before = environ(server)["pid"]

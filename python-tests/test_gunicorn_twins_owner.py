@@ -102,19 +102,28 @@ class Owned:
         return self
 
     def __exit__(self, *_):
-        # The daemon has left the session.
-        for pid in {self.process.pid, self.master}:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+        self.process.terminate()
+        self.signal_daemon(signal.SIGTERM)
         try:
-            eventually(lambda: self.process.poll() is not None and not Path(f"/proc/{self.master}").exists(), "the end")
+            eventually(lambda: self.process.poll() is not None and not self.has_daemon(), "the end")
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.master, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
+            self.signal_daemon(signal.SIGKILL)
+            # Once it is reaped its number may be somebody else's.
+            if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process.stdout.close()
+
+    def has_daemon(self) -> bool:
+        """Whether there is a master that has left the session; its number alone may be another's by now."""
+        with contextlib.suppress(OSError):
+            return self.master != self.process.pid and os.readlink(f"/proc/{self.master}/cwd") == str(self.here)
+        return False
+
+    def signal_daemon(self, number: int) -> None:
+        if self.has_daemon():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.master, number)
 
     @property
     def master(self) -> int:

@@ -342,7 +342,8 @@ def test_workers_are_children_of_the_master(serve):
 
 def test_term_does_not_wait_for_clients_that_say_nothing(serve):
     """A connection opened ahead of need (browsers, balancers) has nothing to lose."""
-    server = serve("probe:application", "--graceful-timeout", "25")
+    # Else the worker would not have it yet, see test_defer_accept.
+    server = serve("probe:application", "--graceful-timeout", "25", "--no-defer-accept")
     server.booted(1)
     with Wire(server.address) as silent, Wire(server.address) as other:
         assert other.get("/pid").status == 200

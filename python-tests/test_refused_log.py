@@ -11,8 +11,9 @@ from support.wire import Wire
 
 FORM = "%(m)s|%(r)s|%(U)s|%(q)s|%(H)s|%(s)s|%(B)s|%({user-agent}i)s|"
 TRUSTED = "127.0.0.2"
-LIMITS = ["--limit-request-body", "100", "--header-timeout", "0.5", "--body-timeout", "0.5", "--limit-request-line", "4094",
-          "--forwarded-allow-ips", TRUSTED]
+LIMITS = ["--limit-request-body", "100", "--limit-request-line", "4094", "--forwarded-allow-ips", TRUSTED]
+#: Only for what is to come too late: a pause between two pieces must not make anything else late.
+HASTE = ["--header-timeout", "1", "--body-timeout", "1"]
 
 LONG = "/" + "a" * 5000
 #: What is sent, and the access line without its status; None: nothing of a request line was understood.
@@ -57,9 +58,19 @@ LOGGER = """
 """
 
 
+class Pair:
+    """A server with time, and one in haste for what is late."""
+
+    def __init__(self, start):
+        self.patient, self.hasty = start(*LIMITS), start(*LIMITS, *HASTE)
+
+    def of(self, name: str):
+        return self.hasty if name.startswith("late") else self.patient
+
+
 @pytest.fixture(scope="module")
 def plain(serve_module):
-    return serve_module("probe:application", *LIMITS, "--access-logfile", "-", "--access-logformat", FORM)
+    return Pair(lambda *args: serve_module("probe:application", *args, "--access-logfile", "-", "--access-logformat", FORM))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +83,8 @@ def python(serve_module):
             file.write(_json.dumps(what) + "\\n")
     """
     (directory / "gunicorn.conf.py").write_text(re.sub("(?m)^    ", "", notes + LOGGER))
-    return serve_module("probe:application", *LIMITS, "--access-logformat", FORM, "--gunicorn-module", "always", cwd=directory)
+    return Pair(lambda *args: serve_module("probe:application", *args, "--access-logformat", FORM, "--gunicorn-module", "always",
+                                           cwd=directory))
 
 
 def refused(server, name: str, pieces: int) -> None:
@@ -104,16 +116,18 @@ def lines_up_to(server, mark: str) -> list[str]:
 @pytest.mark.parametrize("pieces", [1, 4])
 @pytest.mark.parametrize("name", CASES)
 def test_a_line_says_what_was_understood(plain, name, pieces):
-    refused(plain, name, pieces)
-    (line,) = lines_up_to(plain, f"/pid?plain-{name}-{pieces}")
+    server = plain.of(name)
+    refused(server, name, pieces)
+    (line,) = lines_up_to(server, f"/pid?plain-{name}-{pieces}")
     status, expected = CASES[name][1:]
     assert line == (expected or f"-|-|-||-|{status}|0|-|")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_python_logger_is_told_of_what_was_a_request(python, name):
-    refused(python, name, 1)
-    lines = lines_up_to(python, f"/pid?python-{name}")
+    server = python.of(name)
+    refused(server, name, 1)
+    lines = lines_up_to(server, f"/pid?python-{name}")
     # Atoms of Python are what environ holds: an empty path is empty.
     expected = CASES[name][2] and CASES[name][2].replace("|-||", "|||")
     assert lines == ([expected] if expected else [])
@@ -122,8 +136,8 @@ def test_a_python_logger_is_told_of_what_was_a_request(python, name):
 def test_what_a_python_logger_is_given(python, serve_module):
     notes = serve_module.directory / "notes"
     before = len(notes.read_text().splitlines()) if notes.exists() else 0
-    refused(python, "field", 1)
-    lines_up_to(python, "/pid?given")
+    refused(python.patient, "field", 1)
+    lines_up_to(python.patient, "/pid?given")
     (seen,) = [json.loads(line) for line in notes.read_text().splitlines()[before:]]
     port = seen[6][1]
     assert seen == ["seen", "GET", "/a?b=1", "/a", [1, 1], {"HOST": "a", "USER-AGENT": "me"}, ["127.0.0.1", port], "http",

@@ -7,12 +7,12 @@ import re
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import apps.probe as probe
 import pytest
-from support.server import eventually
+from support.server import PATIENCE, eventually
 from support.wire import Wire
 
 SIEGE = Path(__file__).parent / "siege"
@@ -39,26 +39,33 @@ def assert_undisturbed(before, during):
 @contextmanager
 def dripping(server, heads):
     """Connections on which one byte a second is sent until the block is left."""
-    wires = [(Wire(server.address), head) for head in heads]
+    drippers = []
     over = threading.Event()
 
     def drip():
         position = 0
         while not over.is_set():
-            for wire, head in wires:
+            for wire, head in drippers:
                 wire.send(head[position % len(head):position % len(head) + 1])
             position += 1
             over.wait(1)
 
     thread = threading.Thread(target=drip)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        for wire, _ in wires:
-            wire.close()
+    with ExitStack() as stack:
+        drippers += [(stack.enter_context(Wire(server.address)), head) for head in heads]
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+@contextmanager
+def wires(server, count):
+    """So many connections."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Wire(server.address)) for _ in range(count)]
 
 
 @pytest.fixture
@@ -74,42 +81,39 @@ def test_slow_heads(server):
 
 def test_slow_bodies(server):
     before = latencies(server)
-    wires = []
-    for _ in range(10):
-        wires.append(Wire(server.address).send(b"POST /digest HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000))
-        wires.append(Wire(server.address).send(b"POST /digest HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nc350\r\n" + b"x" * 40_000))
-    assert_undisturbed(before, latencies(server))
-    for wire in wires[::2]:
-        wire.send(b"x" * 50_000)
-        assert json.loads(wire.reply().body)["size"] == 100_000, "a slow upload is served in the end"
-    for wire in wires:
-        wire.close()
+    with wires(server, 10) as known, wires(server, 10) as chunked:
+        for wire in known:
+            wire.send(b"POST /digest HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
+        for wire in chunked:
+            wire.send(b"POST /digest HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nc350\r\n" + b"x" * 40_000)
+        assert_undisturbed(before, latencies(server))
+        for wire in known:
+            wire.send(b"x" * 50_000)
+            assert json.loads(wire.reply().body)["size"] == 100_000, "a slow upload is served in the end"
 
 
 def test_silent_connections(server):
     before = latencies(server)
-    wires = [Wire(server.address) for _ in range(100)]
-    assert_undisturbed(before, latencies(server))
-    for wire in wires:
-        wire.close()
+    with wires(server, 100):
+        assert_undisturbed(before, latencies(server))
 
 
 def test_replies_nobody_reads(server):
     before = latencies(server)
-    readers = [Wire(server.address).send(b"GET /big?mb=100 HTTP/1.1\r\nHost: test\r\n\r\n") for _ in range(3)]
-    for reader in readers:
-        assert reader.head().status == 200
-    assert_undisturbed(before, latencies(server))
-    with Wire(server.address) as wire:
-        pid = json.loads(wire.get("/pid").body)
-    with open(f"/proc/{pid}/status") as status:
-        resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
-    assert resident < 150_000, f"{resident} kB: the replies must not be held in memory"
-    whole = probe.block(1 << 20)
-    for _ in range(100):
-        assert readers[0].take(1 << 20) == whole, "who reads late still gets all of it"
-    for reader in readers:
-        reader.close()
+    with wires(server, 3) as readers:
+        for reader in readers:
+            reader.send(b"GET /big?mb=100 HTTP/1.1\r\nHost: test\r\n\r\n")
+        for reader in readers:
+            assert reader.head().status == 200
+        assert_undisturbed(before, latencies(server))
+        with Wire(server.address) as wire:
+            pid = json.loads(wire.get("/pid").body)
+        with open(f"/proc/{pid}/status") as status:
+            resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+        assert resident < 150_000, f"{resident} kB: the replies must not be held in memory"
+        whole = probe.block(1 << 20)
+        for _ in range(100):
+            assert readers[0].take(1 << 20) == whole, "who reads late still gets all of it"
 
 
 def heap(pid):
@@ -123,16 +127,19 @@ def heap(pid):
     return total
 
 
+@contextmanager
 def crowd_that_reads_nothing(server, count):
     """So many clients, each with a reply that does not fit into its buffers."""
-    clients = []
-    for _ in range(count):
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(server.address)
-        client.sendall(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
-        clients.append(client)
-    return clients
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            client = stack.enter_context(socket.socket())
+            client.settimeout(PATIENCE)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(server.address)
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
+            clients.append(client)
+        yield clients
 
 
 def test_what_a_crowd_that_reads_nothing_took_is_given_back(serve):
@@ -140,12 +147,10 @@ def test_what_a_crowd_that_reads_nothing_took_is_given_back(serve):
     (pid,) = server.booted(1)
     latencies(server)
     before = heap(pid)
-    clients = crowd_that_reads_nothing(server, 600)
-    for client in clients:
-        assert client.recv(16), "its reply has begun"
-    during = heap(pid)
-    for client in clients:
-        client.close()
+    with crowd_that_reads_nothing(server, 600) as clients:
+        for client in clients:
+            assert client.recv(16), "its reply has begun"
+        during = heap(pid)
     assert during - before > 600, "else this shows nothing"
     eventually(lambda: heap(pid) - before < (during - before) / 2, "most of it is given back")
 
@@ -153,13 +158,10 @@ def test_what_a_crowd_that_reads_nothing_took_is_given_back(serve):
 def test_a_peer_that_keeps_its_socket_open_after_a_closing_reply(server):
     """Lingering close is a state of a connection, not a pause of the worker."""
     before = latencies(server)
-    wires = []
-    for _ in range(20):
-        wires.append(Wire(server.address))
-        assert wires[-1].get("/pid", "Connection: close").closes
-    assert_undisturbed(before, latencies(server))
-    for wire in wires:
-        wire.close()
+    with wires(server, 20) as open_still:
+        for wire in open_still:
+            assert wire.get("/pid", "Connection: close").closes
+        assert_undisturbed(before, latencies(server))
 
 
 def test_waiting_is_no_reason_to_kill_a_worker(serve):

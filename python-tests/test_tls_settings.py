@@ -291,7 +291,8 @@ def test_a_python_without_ssl(serve, site, tmp_path):
     assert server.wait() == 1
     said = server.log.wait_end()
     server.finished = True
-    assert "TLS needs the module ssl, which this Python cannot import: ModuleNotFoundError: No module named '_there_is_none'" in said
+    assert ("TLS (certfile, keyfile or the hook ssl_context) needs the module ssl, which this Python cannot import "
+            "(ModuleNotFoundError: No module named '_there_is_none'): run rwsgi with a Python that has it") in said
 
 
 def test_a_configuration_that_is_right(serve, site):
@@ -362,23 +363,34 @@ def test_a_reload_with_a_broken_certificate_changes_nothing(serve, authority, tm
 def test_a_reload_switches_it_on_and_off(configured, authority, site):
     on = f"certfile, keyfile = {str(site.pem)!r}, {str(site.key)!r}\n"
     server = configured.start("", app=APP)
-    with Wire(server.address) as it:
-        assert json.loads(it.get("/").body)["scheme"] == "http"
+
+    def seen_secured():
+        try:
+            with wire(server, authority.client()) as it:
+                said = json.loads(it.get("/").body)
+                return said["scheme"], said["secured"]
+        except (ssl.SSLError, ConnectionError):
+            return None
+
+    def seen_plain():
+        with Wire(server.address) as it:
+            reply = it.get("/")
+        # A worker of before says that it speaks TLS.
+        if reply.status == 400:
+            return None
+        said = json.loads(reply.body)
+        return said["scheme"], said["secured"]
+
+    assert seen_plain() == ("http", False)
     configured.write(on)
     server.kill(signal.SIGHUP)
     server.log.wait("Listening at: https://")
 
-    def secured():
-        try:
-            with wire(server, authority.client()) as it:
-                return json.loads(it.get("/").body)["scheme"] == "https"
-        except (ssl.SSLError, ConnectionError):
-            return False
-
-    eventually(secured, "TLS")
+    assert eventually(seen_secured, "TLS") == ("https", True)
     configured.write("workers = 1\n")
     server.kill(signal.SIGHUP)
     server.log.wait("Listening at: http://", 2)
+    assert eventually(seen_plain, "plain HTTP") == ("http", False)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

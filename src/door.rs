@@ -15,7 +15,7 @@ mod endpoint;
 mod hooks;
 mod tls;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -54,7 +54,7 @@ pub trait Forks: Send + Sync {
 /// The interpreter as the configuration sees it.
 pub trait Configures: Send + Sync {
     /// Sets or (with `None`) removes an environment variable, for Python code and for the process.
-    fn set_env(&self, name: &str, value: Option<&str>);
+    fn set_env(&self, name: &str, value: Option<&OsStr>);
     /// Runs a Python configuration file, as Gunicorn does: a path seen from `start`, `file:PATH` or
     /// `python:MODULE`.
     fn read_configuration(
@@ -191,7 +191,8 @@ pub trait App: Send + Sync {
     /// exhausted, the sink is full, or the client is gone. A failure has been logged, with
     /// traceback, method and path, when it is returned.
     fn call(&self, exchange: &mut Exchange<'_>, out: &mut dyn Sink) -> Step;
-    /// A request was answered without it. Called after the answer, for those who watch requests.
+    /// A request was answered without it. For those who watch requests; called when the answer was made
+    /// and offered to the client, for whom some of it may still be waiting.
     fn refused(&self, _refused: &Refused<'_>) {}
 }
 

@@ -240,7 +240,7 @@ impl Surroundings {
         {
             return Err(format!("cannot change to {}: {error} (chdir)", self.directory.display()));
         }
-        self.runtime.set_env("SERVER_SOFTWARE", Some(SOFTWARE));
+        self.runtime.set_env("SERVER_SOFTWARE", Some(SOFTWARE.as_ref()));
         variables::set(&*self.runtime, &self.variables);
         log::init(self.log.clone()).map_err(|error| format!("{error} (errorlog)"))?;
         let level = self.log.level.name().to_ascii_lowercase();
@@ -263,7 +263,10 @@ fn owner(config: &Config) -> Result<Owner, String> {
     for (setting, chosen) in [("user", &config.user), ("group", &config.group)] {
         // A script whose variable is empty would start a server that stays root.
         if chosen.is_none() && config.origin(setting).is_flag() {
-            return Err(format!("{setting} ({}): the name is empty", config.origin(setting)));
+            let origin = config.origin(setting);
+            return Err(format!(
+                "{setting} ({origin}): the name is empty: give one, or leave the option out"
+            ));
         }
     }
     let user = config.user.as_deref().map(user::user_id).transpose();
@@ -372,7 +375,8 @@ fn spool_dir(config: &Config, started: &Started) -> Result<Option<PathBuf>, Stri
         Ok(_) => "is no directory".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(format!("worker_tmp_dir ({}): {}: {wrong}", config.origin("worker_tmp_dir"), path.display()))
+    let (origin, path) = (config.origin("worker_tmp_dir"), path.display());
+    Err(format!("worker_tmp_dir ({origin}): {path}: {wrong}: make this directory, or name another one"))
 }
 
 fn watch(config: &Config, started: &Started) -> Watch {

@@ -32,7 +32,7 @@ impl Forks for Fake {
 }
 
 impl Configures for Fake {
-    fn set_env(&self, _: &str, _: Option<&str>) {}
+    fn set_env(&self, _: &str, _: Option<&std::ffi::OsStr>) {}
     fn read_configuration(&self, name: &str, _: &Path, _: GunicornModule) -> Result<Variables, ConfigError> {
         Err(ConfigError::general(Origin::Default, format!("there is no Python here to run {name}")))
     }

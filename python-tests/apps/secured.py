@@ -25,6 +25,7 @@ def seen(environ, start_response):
     return answer(start_response, {
         "scheme": environ["wsgi.url_scheme"], "port": environ["SERVER_PORT"], "addr": environ.get("REMOTE_ADDR"),
         "sum": hashlib.sha256(body).hexdigest(), "length": len(body), "pid": os.getpid(), "path": environ["PATH_INFO"],
+        "secured": isinstance(environ["gunicorn.socket"], ssl.SSLSocket),
     })
 
 

@@ -42,6 +42,8 @@ def application(environ, start_response):
     if path == "/hang-later":
         return slowly(60, 2)
     if path == "/nap":
+        # In one piece: workers share the stream.
+        os.write(2, b"napping\n")
         rest(float(environ["QUERY_STRING"]))
     return [b"%d" % os.getpid()]
 

@@ -7,9 +7,11 @@ to be answered as if nothing were.
     python python-tests/siege -- gunicorn --workers 2 --threads 4
 
 No dependencies; epoll, and few bytes: at full size the besiegers take a fraction of a core, and say
-which. In truth they would stand elsewhere, so here they run when nobody else wants to (SCHED_IDLE). The exit status is 1 if a normal request failed, the 99th percentile of their times grew by more
-than --factor (over the worse of two times of peace, before and after), a worker died, or the server
-kept memory it took.
+which. In truth they would stand elsewhere, so here they run when nobody else wants to (SCHED_IDLE).
+
+The exit status is 1 if a normal request failed, the 99th percentile of their times grew by more than
+--factor (over the worse of two times of peace, before and after), a worker died, or the server kept
+memory it took.
 """
 
 from __future__ import annotations

@@ -136,11 +136,15 @@ pub enum Files {
     Keep,
 }
 
+/// Those in `before` that are not in `kept`.
+pub fn gone<'a>(before: &'a [Arc<Bound>], kept: &'a [Arc<Bound>]) -> impl Iterator<Item = &'a Arc<Bound>> {
+    before.iter().filter(|bound| !kept.iter().any(|other| Arc::ptr_eq(bound, other)))
+}
+
 /// Removes the socket files of those in `gone` that are not in `kept`. The sockets themselves
 /// close with their last holder.
 pub fn close_gone(gone: &[Arc<Bound>], kept: &[Arc<Bound>], files: Files) {
-    let lost = gone.iter().filter(|bound| !kept.iter().any(|other| Arc::ptr_eq(bound, other)));
-    for bound in lost.filter(|_| files == Files::Remove) {
+    for bound in self::gone(gone, kept).filter(|_| files == Files::Remove) {
         if let (Address::Unix(path), Some(file)) = (bound.listener.address(), bound.file)
             && identity(path) == Some(file)
             && let Err(error) = fs::remove_file(path)

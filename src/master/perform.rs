@@ -42,6 +42,15 @@ pub struct Era {
     pub status: Listeners,
 }
 
+impl Era {
+    /// Tells the kernel whether it keeps connections until they say something. Here and not in the
+    /// workers: one that boots while the server stops would tell it otherwise again.
+    fn defer_accept(&self) {
+        let defer = self.settings.defer_accept;
+        self.listeners.iter().for_each(|bound| bound.listener.defer_accept(defer));
+    }
+}
+
 /// Everything the master holds on to.
 pub struct Hands<'a> {
     /// The interpreter.
@@ -106,6 +115,8 @@ impl Hands<'_> {
             Action::Discard => {
                 self.ledger.count_reload(false);
                 self.discard();
+                // Its workers may have wanted it otherwise.
+                self.era.defer_accept();
             }
             Action::Promote => self.promote(),
             Action::AcceptAtOnce => self.accept_at_once(),
@@ -153,6 +164,7 @@ impl Hands<'_> {
     /// Forks a worker, or has it forked: then what comes of it is reported later.
     fn spawn(&mut self, slot: usize, generation: u32) -> Option<Event> {
         let era = self.era_of(generation);
+        era.defer_accept();
         if era.settings.preload.is_some() {
             return self.order_worker(slot, &era).err().map(|error| {
                 tracing::error!(target: "rwsgi", "ordering a worker: {error}");
@@ -218,6 +230,11 @@ impl Hands<'_> {
         let Some(era) = self.candidate.take() else { return };
         let before = std::mem::replace(&mut self.era, era);
         self.ledger.count_reload(true);
+        if !self.follows && !self.followed {
+            // As at a stop: nobody goes on with these.
+            let gone = listeners::gone(&before.listeners, &self.era.listeners);
+            gone.for_each(|bound| bound.listener.defer_accept(false));
+        }
         listeners::close_gone(&before.listeners, &self.era.listeners, self.files());
         listeners::close_gone(&before.status, &self.era.status, self.status_files());
         (self.era.settings.in_force.0)();

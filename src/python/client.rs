@@ -12,7 +12,7 @@
 //!    the exchange's [`Shared`] is alive between.
 
 use std::cell::Cell;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -75,16 +75,24 @@ pub(super) fn client(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         }
         let (handle, session) =
             shared.with_sink(py, |sink| (sink.connection(), sink.session())).map_err(|_| busy())?;
-        let fd = handle.map_err(PyOSError::new_err)?.into_raw_fd();
+        let handle = handle.map_err(PyOSError::new_err)?;
         let session = session.as_ref().and_then(|session| session.any().downcast_ref::<TlsSession>());
-        // The object owns the descriptor from here on.
         let made = match session {
-            Some(session) => session.socket(py, fd)?,
-            None => py.import("socket")?.getattr("socket")?.call((), Some(&kwargs(py, fd)?))?,
+            Some(session) => session.socket(py, handle)?,
+            None => plain(py, handle)?,
         };
         *shared.socket.borrow_mut() = Some(Owned::of(&made));
         Ok(made)
     })
+}
+
+/// `_secured()`: whether the client of the request at hand is spoken to in TLS; outside of one, no.
+#[pyfunction]
+pub(super) fn secured(py: Python<'_>) -> bool {
+    let asked = current("gunicorn.socket", |shared| {
+        shared.with_sink(py, |sink| sink.session().is_some()).map_err(|_| busy())
+    });
+    asked.unwrap_or(false)
 }
 
 /// Closes the application's handle at the end of its request, as Gunicorn does. Copies it made stay.
@@ -94,10 +102,13 @@ pub(super) fn close(py: Python<'_>, socket: &Owned) {
     }
 }
 
-fn kwargs(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, pyo3::types::PyDict>> {
+fn plain(py: Python<'_>, handle: OwnedFd) -> PyResult<Bound<'_, PyAny>> {
+    let make = py.import("socket")?.getattr("socket")?;
     let kwargs = pyo3::types::PyDict::new(py);
-    kwargs.set_item("fileno", fd)?;
-    Ok(kwargs)
+    kwargs.set_item("fileno", handle.as_raw_fd())?;
+    // Given up as late as can be: what fails before closes it. From here on the object owns it.
+    let _ = handle.into_raw_fd();
+    make.call((), Some(&kwargs))
 }
 
 /// `_take_over()`: from now on the application talks to the client itself.

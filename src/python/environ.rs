@@ -445,16 +445,5 @@ fn decimal(mut number: u64, buffer: &mut [u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::decimal;
-
-    #[test]
-    fn decimal_digits() {
-        for (number, text) in
-            [(0, "0"), (7, "7"), (10, "10"), (65535, "65535"), (u64::MAX, "18446744073709551615")]
-        {
-            let mut buffer = [0u8; 20];
-            assert_eq!(decimal(number, &mut buffer), text.as_bytes());
-        }
-    }
-}
+#[path = "environ_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@
 //!
 //! Invariant: every method leaves no Python exception pending and no panic unwinds through Python.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ impl Forks for PyRuntime {
 }
 
 impl Configures for PyRuntime {
-    fn set_env(&self, name: &str, value: Option<&str>) {
+    fn set_env(&self, name: &str, value: Option<&OsStr>) {
         Python::attach(|py| {
             let changed =
                 py.import("os").and_then(|os| os.getattr("environ")).and_then(|environ| match value {

@@ -3,7 +3,8 @@
 Runs once in each interpreter, as the module `_rwsgi_support`. The server puts in `_log(text)`,
 which writes whole lines, `_partial()`, which has `flush` called when the request is over,
 `_interrupted()`, which says once whether the main thread's request is to be interrupted;
-`_client()` and `_take_over()`: the client's socket, and that it is the application's from now on.
+`_client()`, `_secured()` and `_take_over()`: the client's socket, whether it carries TLS, and that it is
+the application's from now on.
 """
 
 import _thread
@@ -119,7 +120,9 @@ class ClientSocket:
 
     @property
     def __class__(self):
-        if "_rwsgi.tls" in sys.modules:
+        if self._client is not None:
+            return type(self._client)
+        if _secured():
             import ssl
 
             return ssl.SSLSocket

@@ -115,6 +115,7 @@ impl Support {
         py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
         module.setattr("_partial", pyo3::wrap_pyfunction!(mark_partial, &module)?)?;
         module.setattr("_client", pyo3::wrap_pyfunction!(client::client, &module)?)?;
+        module.setattr("_secured", pyo3::wrap_pyfunction!(client::secured, &module)?)?;
         module.setattr("_take_over", pyo3::wrap_pyfunction!(client::take_over, &module)?)?;
         let early_hints = pyo3::wrap_pyfunction!(client::early_hints, &module)?;
         module.setattr("_interrupted", pyo3::wrap_pyfunction!(super::guests::interrupted, &module)?)?;

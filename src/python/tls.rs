@@ -12,6 +12,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -49,7 +50,10 @@ pub(super) fn secure(
     directory: &std::path::Path,
 ) -> Result<Arc<dyn Secure>, WrongHook> {
     if let Err(error) = py.import("ssl") {
-        let problem = format!("TLS needs the module ssl, which this Python cannot import: {error}");
+        let problem = format!(
+            "TLS (certfile, keyfile or the hook ssl_context) needs the module ssl, which this Python cannot \
+             import ({error}): run rwsgi with a Python that has it, or take these settings out"
+        );
         return Err(WrongHook { name: String::new(), problem });
     }
     let made = || -> PyResult<Context> {
@@ -141,8 +145,8 @@ impl TlsSession {
         Ok(Held(Some(lock)))
     }
 
-    /// A socket object for the application, which owns the descriptor from here on.
-    pub(super) fn socket<'py>(&self, py: Python<'py>, fileno: i32) -> PyResult<Bound<'py, PyAny>> {
+    /// A socket object for the application.
+    pub(super) fn socket<'py>(&self, py: Python<'py>, handle: OwnedFd) -> PyResult<Bound<'py, PyAny>> {
         let lock = match self.lock.get() {
             Some(lock) => lock.bind(py),
             None => {
@@ -152,8 +156,10 @@ impl TlsSession {
         };
         let [whole, inner, incoming, outgoing] =
             [&self.whole, &self.inner, &self.incoming, &self.outgoing].map(|kept| kept.bind(py));
-        let parts = (whole, inner, incoming, outgoing, lock, self.ragged, fileno);
-        compat::module(py, "_rwsgi.tls")?.call_method1("Socket", parts)
+        let make = compat::module(py, "_rwsgi.tls")?.getattr("Socket")?;
+        // The object owns the descriptor from here on, so nothing that can fail comes between.
+        let fileno = handle.into_raw_fd();
+        make.call1((whole, inner, incoming, outgoing, lock, self.ragged, fileno))
     }
 
     /// What is to be sent.

@@ -72,9 +72,21 @@ impl Listener {
         if !matches!(self.address, Address::Tcp(_)) {
             return;
         }
-        if let Err(error) = prepare(&SockRef::from(self), patience) {
-            tracing::debug!("cannot set options of {}: {error}", self.address);
-        }
+        let socket = SockRef::from(self);
+        let set = |option: &str, done: io::Result<()>| {
+            if let Err(error) = done {
+                tracing::debug!("cannot set {option} of {}: {error}", self.address);
+            }
+        };
+        set("TCP_NODELAY", socket.set_tcp_nodelay(true));
+        set("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(UNSENT_MOST));
+        set("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(patience));
+        set("SO_KEEPALIVE", socket.set_keepalive(patience.is_some()));
+        let Some(patience) = patience else { return };
+        // The kernel counts in seconds, and takes no more than these.
+        let seconds = Duration::from_secs(patience.as_secs().clamp(1, 32_767));
+        let often = TcpKeepalive::new().with_time(seconds).with_interval(seconds);
+        set("the times of SO_KEEPALIVE", socket.set_tcp_keepalive(&often));
     }
 
     /// Whether the kernel keeps a TCP connection to itself until its first bytes are there, or a
@@ -91,17 +103,6 @@ impl Listener {
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }
-}
-
-fn prepare(socket: &SockRef<'_>, patience: Option<Duration>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT_MOST)?;
-    socket.set_tcp_user_timeout(patience)?;
-    socket.set_keepalive(patience.is_some())?;
-    let Some(patience) = patience else { return Ok(()) };
-    // The kernel counts in seconds, and takes no more than these.
-    let seconds = Duration::from_secs(patience.as_secs().clamp(1, 32_767));
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(seconds).with_interval(seconds))
 }
 
 impl AsFd for Listener {
@@ -131,6 +132,17 @@ mod tests {
             assert_eq!(accepted.tcp_user_timeout().unwrap(), patience);
             assert_eq!(accepted.keepalive().unwrap(), patience.is_some());
         }
+    }
+
+    #[test]
+    fn an_option_that_is_refused_keeps_no_other_one_from_being_set() {
+        // It knows no option of TCP's, and is kept alive as any socket.
+        let directory = tempfile::tempdir().unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(directory.path().join("socket")).unwrap();
+        let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
+        let listener = Listener::new(socket.into(), address);
+        listener.prepare_accepted(Some(Duration::from_secs(5)));
+        assert!(SockRef::from(&listener).keepalive().unwrap());
     }
 
     #[test]

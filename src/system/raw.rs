@@ -222,6 +222,23 @@ pub fn defer_accept(fd: BorrowedFd<'_>, seconds: u8) -> io::Result<()> {
     })
 }
 
+/// Whether it does so.
+pub fn defers_accept(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut seconds: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes an int at most, as `length` says; both outlive the call.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw mut seconds).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(seconds != 0)
+}
+
 /// Takes over descriptor number `fd`, which was inherited and belongs to nobody in this
 /// process: it comes back under another number, close-on-exec, and the old number is closed.
 /// Standard streams are refused.

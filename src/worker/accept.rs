@@ -108,7 +108,9 @@ fn watch(hand: &mut Hand<'_>, crew: &Crew, token: usize, conn: &mut Conn) {
         return;
     }
     if let Err(error) = crew.watch(token, conn) {
-        tracing::error!("Cannot wait on a connection: {error}");
+        tracing::error!(
+            "Cannot wait on a connection: {error} (how many a user may wait on is the sysctl fs.epoll.max_user_watches)"
+        );
         match conn.stage {
             Stage::Ready | Stage::Replying(_) | Stage::Flushing(_) => hand.lost(conn),
             Stage::Held(_) => {

@@ -132,7 +132,7 @@ fn boot(
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
     let watched = lifeline.duplicate().map_err(os("cannot copy a descriptor"))?;
     watchdog::start(&context, watched).map_err(os("cannot start the watchdog's thread"))?;
-    let listeners = Listeners::new(listeners, settings.write_timeout, settings.defer_accept);
+    let listeners = Listeners::new(listeners, settings.write_timeout);
     let crew = Crew::new(context, listeners, lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());

@@ -66,12 +66,10 @@ const SAY_FULL_EVERY: u64 = 10_000;
 
 impl Listeners {
     /// Takes the sockets over; [`Listeners::open`] starts waiting on them. What is not acknowledged
-    /// for `patience` ends a connection; `None`: when the kernel thinks so. `defer`: a connection is
-    /// accepted once it says something.
-    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>, defer: bool) -> Self {
+    /// for `patience` ends a connection; `None`: when the kernel thinks so.
+    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>) -> Self {
         let entrances = listeners.into_iter().map(|listener| {
             listener.prepare_accepted(patience);
-            listener.defer_accept(defer);
             let server = Server::of(listener.address());
             Entrance { acceptor: Arc::new(Acceptor::new(listener)), server }
         });
@@ -148,6 +146,14 @@ impl Listeners {
         }
     }
 
+    /// Whether the kernel hands connections of some TCP socket out at once.
+    pub fn come_at_once(&self) -> bool {
+        self.entrances.iter().any(|entrance| match &*entrance.acceptor {
+            Acceptor::Tcp(socket) => raw::defers_accept(socket.as_fd()).is_ok_and(|defers| !defers),
+            Acceptor::Unix(_) => false,
+        })
+    }
+
     /// Gives all sockets up, for a drain. They are closed when the last handle is dropped.
     pub fn close(&mut self, registry: &Registry) -> io::Result<Vec<Entrance>> {
         let result = match self.paused.take() {
@@ -178,5 +184,31 @@ impl Server {
                 Server { name: format!("@{}", name.escape_ascii()).into(), port: "".into() }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_kernel_holds_back_no_longer_comes_at_once() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(socket.local_addr().unwrap());
+        let tcp = Listener::new(socket.into(), address);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let unix = UnixListener::bind(&path).unwrap();
+        let unix = Listener::new(unix.into(), Address::Unix(path));
+        tcp.defer_accept(true);
+        let mut listeners = Listeners::new(vec![tcp.duplicate().unwrap(), unix], None);
+        assert!(!listeners.come_at_once());
+        tcp.defer_accept(false);
+        assert!(listeners.come_at_once());
+        listeners.entrances.remove(0);
+        assert!(!listeners.come_at_once());
     }
 }

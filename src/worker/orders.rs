@@ -34,6 +34,10 @@ pub fn obey(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
                 if hand.context.outdated.swap(false, Ordering::Relaxed) {
                     interrupted(hand);
                 }
+                // The master has told the kernel to hold nobody back: no one accepts here after us.
+                if crew.state().listeners.come_at_once() {
+                    await_speakers(hand, crew);
+                }
                 drain(hand, crew);
             }
             Signal::Int | Signal::Quit => {
@@ -62,18 +66,23 @@ pub fn orphaned(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     if !crew.state().draining {
         tracing::warn!("The master is gone, shutting down: Worker (pid: {})", std::process::id());
     }
+    // Whoever else served here is as orphaned: these may be the last looks at the queues.
+    await_speakers(hand, crew);
     drain(hand, crew);
 }
 
 /// So long a client may take from connecting to its first bytes.
 const ABOUT_TO_SPEAK: Duration = Duration::from_millis(10);
 
-/// Takes what is queued out of the kernel and accepts no more; ends when all is served.
-fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
+/// A client that is connected counts on being served, and the kernel hands it out once it speaks.
+fn await_speakers(hand: &Hand<'_>, crew: &Crew) {
     if hand.context.settings.defer_accept && !crew.state().draining {
-        // A client that is connected counts on being served. The kernel hands it out once it speaks.
         std::thread::sleep(ABOUT_TO_SPEAK);
     }
+}
+
+/// Takes what is queued out of the kernel and accepts no more; ends when all is served.
+fn drain(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
     let graceful = hand.context.settings.graceful_timeout.as_millis() as u64;
     let entrances = {
         let mut state = crew.state();

@@ -297,6 +297,7 @@ impl Region {
 mod tests {
     use super::*;
     use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -324,6 +325,42 @@ mod tests {
         assert!(turns >= 3);
         let bytes = reader.join().unwrap().unwrap();
         assert!(bytes.strip_suffix(b"\r\n") == Some(&block));
+    }
+
+    #[test]
+    fn a_large_file_is_paced_and_nothing_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let stream = Stream::Tcp(mio::net::TcpStream::from_std(ours));
+        stream.limit_unsent(UNSENT_MOST);
+        let limit = || socket2::SockRef::from(&stream).tcp_notsent_lowat().unwrap();
+        let zeros = |length: u64| {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(length).unwrap();
+            OwnedFd::from(file)
+        };
+        let mut output = Output::default();
+        output.put_file(zeros(PACED - 1), 0, PACED - 1);
+        let _ = output.flush(&stream).unwrap();
+        assert_eq!(limit(), UNSENT_MOST);
+
+        let all = 4 * PACED - 1;
+        let reader = std::thread::spawn(move || io::copy(&mut (&mut theirs).take(all), &mut io::sink()));
+        let finish = |output: &mut Output| {
+            while output.flush(&stream).unwrap() != Flushed::Drained {
+                std::thread::yield_now();
+                output.unblock();
+            }
+        };
+        finish(&mut output);
+        output.put_file(zeros(3 * PACED), 0, 3 * PACED);
+        assert_ne!(output.flush(&stream).unwrap(), Flushed::Drained, "a megabyte in a turn");
+        assert_eq!(limit(), PACED_UNSENT);
+        finish(&mut output);
+        assert_eq!(limit(), UNSENT_MOST, "for what follows on the connection");
+        assert_eq!(reader.join().unwrap().unwrap(), all);
     }
 
     #[test]

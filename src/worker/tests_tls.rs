@@ -340,6 +340,23 @@ fn leave_is_taken_once_and_not_where_there_is_none_to_take() {
 }
 
 #[test]
+fn leave_waits_for_room() {
+    let (tls, mut theirs) = met();
+    let mut filled = 0;
+    while let Ok(count) = tls.socket().write(&[IoSlice::new(&[b'.'; 4096])]) {
+        filled += count;
+    }
+    tls.finish().unwrap();
+    theirs.write_all(b"more").unwrap();
+    assert!(is_blocked(tls.read(&mut [0; 8])));
+    assert!(!tls.catch_up(), "nothing has changed");
+    take(&mut theirs, filled);
+    assert!(tls.catch_up());
+    assert_eq!(read(&tls, 8).0, b"more");
+    assert_eq!((take(&mut theirs, 1), theirs.read(&mut [0; 8]).unwrap()), (vec![0], 0));
+}
+
+#[test]
 fn a_header_in_the_clear_comes_first() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();

@@ -11,6 +11,9 @@
 //!    what was encrypted is owed: whoever writes offers it again, as after any short write.
 //! 4. The end of the socket is told from the end of the session, and an abort is never made to look
 //!    like either.
+//! 5. Leave is taken once, behind everything that was said. After [`Tls::finish`] it waits for room as
+//!    anything else does. A `Tls` that is dropped takes it if the socket has room at that moment: else
+//!    the peer sees a connection that ends without it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -92,6 +95,8 @@ struct State {
     fruitless: usize,
     ended: bool,
     failed: Option<Trouble>,
+    /// Leave is in `out`; the socket's own end follows it.
+    leaving: bool,
     /// Whoever has the connection now takes leave, or nobody does.
     silent: bool,
 }
@@ -112,6 +117,7 @@ impl Tls {
             fruitless: 0,
             ended: false,
             failed: None,
+            leaving: false,
             silent: false,
         };
         Tls { socket, state: Mutex::new(state) }
@@ -149,6 +155,9 @@ impl Tls {
     /// Reads plaintext.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Taken> {
         let mut state = self.state();
+        if !state.leave(&self.socket) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         match state.speaks {
             Speaks::Clear | Speaks::Nothing => self.socket.read(buffer),
             Speaks::Tls(_) => state.read(&self.socket, buffer),
@@ -183,14 +192,18 @@ impl Tls {
     /// Sends what waits after reading had to stop for it. True: reading may go on.
     pub fn catch_up(&self) -> bool {
         let mut state = self.state();
+        if state.leaving {
+            return state.leave(&self.socket);
+        }
         // What is wrong with the socket is said by the read that follows.
         state.stalled && state.push(&self.socket).unwrap_or(true)
     }
 
-    /// Takes leave of the peer, and sends no more.
+    /// Takes leave of the peer, and sends no more. If there is no room for it, reading goes on with it.
     pub fn finish(&self) -> io::Result<()> {
-        self.state().close(&self.socket);
-        self.socket.finish()
+        let mut state = self.state();
+        state.leaving = !state.close(&self.socket);
+        if state.leaving { Ok(()) } else { self.socket.finish() }
     }
 
     /// The connection is to be closed without a word.
@@ -347,19 +360,32 @@ impl State {
         Ok(true)
     }
 
-    /// Tells the peer that this is the end, if it can be told and was told everything before.
-    fn close(&mut self, socket: &Stream) {
+    /// Goes on taking leave. True: there is none to take any more.
+    fn leave(&mut self, socket: &Stream) -> bool {
+        if self.leaving && self.push(socket).unwrap_or(true) {
+            self.leaving = false;
+            // A peer that is gone needs no end.
+            let _ = socket.finish();
+        }
+        !self.leaving
+    }
+
+    /// Tells the peer that this is the end, if it can be told and was told everything before. False:
+    /// the socket has no room for it now.
+    fn close(&mut self, socket: &Stream) -> bool {
+        let mut told = true;
         if let Speaks::Tls(Some(session)) = &self.speaks
             && self.waiting() == 0
             && self.owed == 0
             && self.failed.is_none()
         {
             session.close(&mut self.out);
-            let _ = self.push(socket);
+            told = self.push(socket).unwrap_or(true);
         }
         if matches!(self.speaks, Speaks::Tls(_)) {
             self.speaks = Speaks::Nothing;
         }
+        told
     }
 }
 

@@ -1,5 +1,7 @@
 """An echo over WebSocket, as the documentation of Flask-Sock has it."""
 
+import time
+
 from flask import Flask
 from flask_sock import Sock
 
@@ -10,6 +12,12 @@ sock = Sock(application)
 @application.route("/")
 def index():
     return "plain"
+
+
+@application.route("/doze")
+def doze():
+    while True:
+        time.sleep(0.05)
 
 
 @sock.route("/echo")

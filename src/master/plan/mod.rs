@@ -25,7 +25,11 @@ mod stop;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_aide;
+#[cfg(test)]
 mod tests_molds;
+#[cfg(test)]
+mod tests_watch;
 mod watch;
 
 use std::time::Duration;

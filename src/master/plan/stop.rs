@@ -87,7 +87,8 @@ impl Plan {
             self.out.push(Action::Notify(Report::MainPid(pid)));
         } else {
             self.out.push(Action::Notify(Report::Stopping));
-            if signal == Signal::Term {
+            // A master that stays goes on with these very sockets.
+            if signal == Signal::Term && !self.has_parent {
                 self.out.push(Action::AcceptAtOnce);
             }
         }

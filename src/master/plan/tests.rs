@@ -30,7 +30,7 @@ pub(super) struct Bench {
 
 impl Bench {
     /// All workers of `policy` serve.
-    fn serving(policy: Policy) -> Bench {
+    pub(super) fn serving(policy: Policy) -> Bench {
         let mut bench = Bench::started(policy);
         for slot in 0..policy.workers {
             bench.feed(Event::Booted { slot });
@@ -72,7 +72,7 @@ impl Bench {
         self.act(Event::Tick)
     }
 
-    fn look(&mut self, after: Duration, loads: Vec<Load>) -> Vec<Action> {
+    pub(super) fn look(&mut self, after: Duration, loads: Vec<Load>) -> Vec<Action> {
         self.now = self.now + after;
         self.act(Event::Observed(loads))
     }
@@ -104,16 +104,6 @@ pub(super) fn spawn(slot: usize, generation: u32) -> Action {
 
 pub(super) fn signal(pid: i32, signal: Signal) -> Action {
     Action::Signal { pid, signal }
-}
-
-/// Worker in slot 0 running one request since `progress`.
-fn load(progress: Moment, sequence: u64, threads: usize) -> Vec<Load> {
-    let running = vec![RunningRequest { thread: 0, sequence, progress, exempt: false }];
-    vec![Load { slot: 0, threads, resident: 0, connections: 1, draining: true, running }]
-}
-
-fn raised(pid: i32, sequence: u64, age: u64) -> Action {
-    Action::RaiseDeadline { slot: 0, pid, thread: 0, sequence, age: Duration::from_secs(age) }
 }
 
 #[test]
@@ -300,20 +290,6 @@ fn a_repaired_deploy_follows_a_broken_one() {
 }
 
 #[test]
-fn a_worker_dies_during_a_reload_while_another_is_over_its_deadline() {
-    let mut bench = Bench::serving(policy(2));
-    let start = bench.now;
-    bench.feed(Event::Signal(Signal::Hup));
-    bench.feed(Event::Loaded(policy(2)));
-    let actions = bench.look(31 * SECOND, load(start, 1, 1));
-    assert_eq!(actions, [raised(100, 1, 31)]);
-    assert_eq!(bench.died(101, Ended::Signal(9)), [spawn(1, 1)]);
-    assert_eq!(bench.act(Event::Booted { slot: 2 }), [Action::Adopt, signal(103, Signal::Term)]);
-    let actions = bench.look(2 * SECOND, load(start, 1, 1));
-    assert_eq!(actions[..2], [signal(100, Signal::Kill), spawn(3, 2)]);
-}
-
-#[test]
 fn the_number_of_workers_follows_the_signals() {
     let mut bench = Bench::serving(policy(1));
     assert_eq!(bench.act(Event::Signal(Signal::Ttin)), [spawn(1, 1)]);
@@ -357,6 +333,26 @@ fn upgrades_exclude_each_other() {
 }
 
 #[test]
+fn sockets_another_master_goes_on_with_stay_as_they_are() {
+    let at_once = |bench: &mut Bench| {
+        let actions = bench.act(Event::Signal(Signal::Term));
+        assert!(actions.contains(&Action::CloseListeners));
+        actions.contains(&Action::AcceptAtOnce)
+    };
+    let new = || Bench { plan: Plan::new(policy(1), 1).with_parent(), now: Moment(5), forked: 99 };
+    let mut followed = Bench::serving(policy(1));
+    followed.feed(Event::Reexeced { pid: 900 });
+    assert!(!at_once(&mut followed));
+    let mut rolled_back = new();
+    rolled_back.feed(Event::Started);
+    assert!(!at_once(&mut rolled_back));
+    let mut promoted = new();
+    promoted.feed(Event::Started);
+    promoted.feed(Event::ParentGone);
+    assert!(at_once(&mut promoted));
+}
+
+#[test]
 fn recycling_boots_the_successor_first() {
     let mut bench = Bench::serving(policy(1));
     assert_eq!(bench.act(Event::Asked { slot: 0 }), [spawn(1, 1)]);
@@ -366,98 +362,6 @@ fn recycling_boots_the_successor_first() {
     let mut all = Bench::serving(policy(3));
     let spawned: usize = (0..3).map(|slot| slots_spawned(&all.feed(Event::Asked { slot })).len()).sum();
     assert_eq!(spawned, 1);
-}
-
-#[test]
-fn age_and_memory_are_reasons_to_be_replaced() {
-    let aging = Policy { max_worker_age: 100 * SECOND, max_worker_age_jitter: 10 * SECOND, ..policy(1) };
-    let mut bench = Bench::serving(aging);
-    assert_eq!(bench.pass(99 * SECOND), []);
-    assert_eq!(bench.pass(11 * SECOND), [spawn(1, 1)]);
-    let mut bench = Bench::serving(Policy { max_worker_memory: 1_000, ..policy(1) });
-    assert_eq!(bench.plan.wake_at(bench.now), Some(bench.now + SECOND));
-    let resident = |resident| {
-        vec![Load { slot: 0, threads: 1, resident, connections: 0, draining: false, running: vec![] }]
-    };
-    assert_eq!(bench.look(SECOND, resident(1_000)), []);
-    assert_eq!(bench.look(SECOND, resident(1_001)), [spawn(1, 1)]);
-}
-
-#[test]
-fn a_stuck_request_is_raised_once_then_its_worker_killed() {
-    let mut bench = Bench::serving(policy(2));
-    let start = bench.now;
-    assert_eq!(bench.look(29 * SECOND, load(start, 7, 1)), []);
-    assert_eq!(bench.plan.wake_at(bench.now), Some(start + 30 * SECOND));
-    assert_eq!(bench.look(SECOND, load(start, 7, 1)), [raised(100, 7, 30)]);
-    assert_eq!(bench.look(SECOND, load(start, 7, 1)), []);
-    assert!(!bench.plan.wants_look(bench.now));
-    bench.now = bench.now + SECOND;
-    assert!(bench.plan.wants_look(bench.now));
-    assert_eq!(bench.look(Duration::ZERO, load(start, 7, 1)), [signal(100, Signal::Kill), spawn(2, 1)]);
-    let gone = bench.feed(Event::Exited { pid: 100, ended: Ended::Signal(9) });
-    let note = Note::Gone { pid: 100, ended: Ended::Signal(9), killed: Some(Reason::Stuck) };
-    assert!(!note.to_string().contains("memory"));
-    assert_eq!(gone, [Action::Log(note)]);
-}
-
-#[test]
-fn progress_and_the_end_of_a_request_acquit_it() {
-    let mut bench = Bench::serving(policy(1));
-    let start = bench.now;
-    assert_eq!(bench.look(31 * SECOND, load(start, 7, 1)).len(), 1);
-    let later = bench.now;
-    assert_eq!(bench.look(10 * SECOND, load(later, 7, 1)), []);
-    assert_eq!(bench.look(10 * SECOND, load(later, 8, 1)), []);
-    assert_eq!(bench.count(|worker| worker.overdue.is_empty() && worker.is_serving()), 1);
-    let exempt = RunningRequest { thread: 0, sequence: 9, progress: start, exempt: true };
-    let loads = vec![Load {
-        slot: 0,
-        threads: 1,
-        resident: 0,
-        connections: 1,
-        draining: false,
-        running: vec![exempt],
-    }];
-    assert_eq!(bench.look(500 * SECOND, loads), []);
-}
-
-#[test]
-fn a_worker_with_free_threads_is_replaced_before_it_is_killed() {
-    let mut bench = Bench::serving(policy(1));
-    let start = bench.now;
-    let mut loads = load(start, 7, 4);
-    assert_eq!(bench.look(30 * SECOND, loads.clone()), [raised(100, 7, 30)]);
-    let other = RunningRequest { thread: 1, sequence: 9, progress: bench.now, exempt: false };
-    loads[0].running.push(other);
-    assert_eq!(bench.look(2 * SECOND, loads.clone()), [spawn(1, 1)]);
-    assert_eq!(bench.act(Event::Booted { slot: 1 }), [signal(100, Signal::Term)]);
-    assert_eq!(bench.look(SECOND, loads.clone()), []);
-    loads[0].running.pop();
-    assert_eq!(bench.look(SECOND, loads), [signal(100, Signal::Kill)]);
-}
-
-#[test]
-fn what_else_a_given_up_worker_has_open_gets_its_grace() {
-    let mut bench = Bench::serving(policy(1));
-    let mut loads = load(bench.now, 7, 4);
-    // Alone for now, but its door is open still: somebody may be coming in.
-    loads[0].draining = false;
-    bench.look(30 * SECOND, loads.clone());
-    assert_eq!(bench.look(2 * SECOND, loads.clone()), [spawn(1, 1)]);
-    assert_eq!(bench.act(Event::Booted { slot: 1 }), [signal(100, Signal::Term)]);
-    assert_eq!(bench.look(SECOND / 2, loads.clone()), []);
-    (loads[0].draining, loads[0].connections) = (true, 3);
-    assert_eq!(bench.look(SECOND / 2, loads.clone()), []);
-    assert_eq!(bench.look(SECOND, loads), [signal(100, Signal::Kill)]);
-}
-
-#[test]
-fn an_idle_master_sleeps() {
-    let bench = Bench::serving(policy(2));
-    assert_eq!(bench.plan.wake_at(bench.now), Some(bench.now + 30 * SECOND));
-    let bench = Bench::serving(Policy { timeout: Duration::ZERO, ..policy(2) });
-    assert_eq!(bench.plan.wake_at(bench.now), None);
 }
 
 #[test]
@@ -493,71 +397,6 @@ fn deaths_are_named_for_what_they_were() {
     for (ended, text) in cases {
         assert_eq!(Note::Died { pid: 7, ended, booting: false }.to_string(), text);
     }
-}
-
-/// A plan whose status process is process 500.
-fn with_aide() -> Bench {
-    let mut bench = Bench::serving(Policy { status: true, ..policy(1) });
-    assert_eq!(bench.act(Event::StatusForked { pid: Some(500) }), []);
-    bench
-}
-
-#[test]
-fn the_status_process_follows_the_workers_and_is_replaced_when_it_dies() {
-    let mut plan = Plan::new(Policy { status: true, ..policy(1) }, 1);
-    let actions = plan.step(Moment(1_000), Event::Started);
-    let [workers, aide] = [spawn(0, 1), Action::SpawnStatus]
-        .map(|wanted| actions.iter().position(|action| *action == wanted).unwrap());
-    assert!(workers < aide);
-
-    let mut bench = with_aide();
-    bench.pass(10 * SECOND);
-    assert_eq!(bench.died(500, Ended::Signal(9)), [Action::SpawnStatus]);
-    assert_eq!(bench.act(Event::StatusForked { pid: None }), []);
-    // One that could not be forked, and one that dies at once, are not tried in a circle.
-    assert_eq!(bench.plan.wake_at(bench.now), Some(bench.now + SECOND));
-    assert_eq!(bench.pass(SECOND), [Action::SpawnStatus]);
-    bench.act(Event::StatusForked { pid: Some(501) });
-    assert_eq!(bench.died(501, Ended::Code(3)), []);
-    assert_eq!(bench.pass(SECOND), [Action::SpawnStatus]);
-}
-
-#[test]
-fn the_status_process_stays_to_the_end_of_a_stop() {
-    let mut bench = with_aide();
-    let actions = bench.act(Event::Signal(Signal::Term));
-    assert!(!actions.contains(&signal(500, Signal::Term)), "{actions:?}");
-    bench.pass(3 * SECOND);
-    assert_eq!(bench.died(500, Ended::Signal(9)), [Action::SpawnStatus]);
-    bench.act(Event::StatusForked { pid: Some(501) });
-    assert_eq!(bench.died(100, Ended::Code(0)), [signal(501, Signal::Term), Action::Exit(0)]);
-}
-
-#[test]
-fn the_status_process_lives_by_the_generation_in_force() {
-    let mut bench = with_aide();
-    bench.act(Event::Signal(Signal::Hup));
-    bench.act(Event::Loaded(Policy { status: true, ..policy(1) }));
-    let actions = bench.act(Event::Booted { slot: 1 });
-    assert_eq!(actions[..2], [Action::Adopt, signal(500, Signal::Term)]);
-    assert_eq!(bench.died(500, Ended::Code(0)), [Action::SpawnStatus]);
-    bench.act(Event::StatusForked { pid: Some(501) });
-    bench.died(100, Ended::Code(0));
-
-    bench.act(Event::Signal(Signal::Hup));
-    bench.act(Event::Loaded(policy(1)));
-    assert!(bench.act(Event::Booted { slot: 0 }).contains(&signal(501, Signal::Term)));
-    assert_eq!(bench.died(501, Ended::Code(0)), []);
-}
-
-#[test]
-fn a_followed_master_leaves_the_answering_to_its_successor() {
-    let mut bench = with_aide();
-    bench.act(Event::Signal(Signal::Usr2));
-    bench.act(Event::Reexeced { pid: 901 });
-    let actions = bench.act(Event::Signal(Signal::Term));
-    assert!(actions.contains(&signal(500, Signal::Term)), "{actions:?}");
-    assert_eq!(bench.died(500, Ended::Code(0)), []);
 }
 
 #[test]
