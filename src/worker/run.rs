@@ -310,7 +310,9 @@ impl Hand<'_> {
         conn.waiting = Waiting::Nothing;
         conn.stage = match after {
             After::Reuse => Stage::Receiving,
-            After::Close | After::Abort => Stage::Closed,
+            After::Close if conn.stream.leave() => Stage::Closed,
+            After::Close => Stage::Lingering,
+            After::Abort => Stage::Closed,
             After::Linger => match conn.stream.finish() {
                 Ok(()) => Stage::Lingering,
                 Err(_) => Stage::Closed,

@@ -346,7 +346,7 @@ fn leave_waits_for_room() {
     while let Ok(count) = tls.socket().write(&[IoSlice::new(&[b'.'; 4096])]) {
         filled += count;
     }
-    tls.finish().unwrap();
+    assert!(!tls.leave());
     theirs.write_all(b"more").unwrap();
     assert!(is_blocked(tls.read(&mut [0; 8])));
     assert!(!tls.catch_up(), "nothing has changed");

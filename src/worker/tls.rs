@@ -11,9 +11,9 @@
 //!    what was encrypted is owed: whoever writes offers it again, as after any short write.
 //! 4. The end of the socket is told from the end of the session, and an abort is never made to look
 //!    like either.
-//! 5. Leave is taken once, behind everything that was said. After [`Tls::finish`] it waits for room as
-//!    anything else does. A `Tls` that is dropped takes it if the socket has room at that moment: else
-//!    the peer sees a connection that ends without it.
+//! 5. Leave is taken once, behind everything that was said. After [`Tls::finish`] and [`Tls::leave`] it
+//!    waits for room as anything else does. A `Tls` that is dropped without either takes it if the
+//!    socket has room at that moment: else the peer sees a connection that ends without it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -204,6 +204,13 @@ impl Tls {
         let mut state = self.state();
         state.leaving = !state.close(&self.socket);
         if state.leaving { Ok(()) } else { self.socket.finish() }
+    }
+
+    /// Takes leave of the peer. False: that waits for room, and goes on when it is read.
+    pub fn leave(&self) -> bool {
+        // What is wrong with the socket does not matter any more.
+        let _ = self.finish();
+        !self.state().leaving
     }
 
     /// The connection is to be closed without a word.

@@ -118,6 +118,15 @@ impl Stream {
         }
     }
 
+    /// Says all that is to be said before the connection is closed. False: there is no room for it
+    /// now, and reading goes on with it as after [`Stream::finish`].
+    pub fn leave(&self) -> bool {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => true,
+            Stream::Tls(tls) => tls.leave(),
+        }
+    }
+
     /// Sends up to `count` bytes of a file from `*offset`, and moves that on. Zero: the file ended early.
     pub fn send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
         match self {
