@@ -49,6 +49,8 @@ pub trait Forks: Send + Sync {
     fn resume_collecting(&self);
     /// Runs `work` with the interpreter given back, so that the application's own threads run.
     fn released(&self, work: &mut (dyn FnMut() + Send));
+    /// Runs `work` with the interpreter taken, so that no call in it has to take it by itself.
+    fn entered(&self, work: &mut dyn FnMut());
 }
 
 /// The interpreter as the configuration sees it.

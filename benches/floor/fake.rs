@@ -26,6 +26,9 @@ impl Forks for Fake {
     fn after_fork_child(&self) {}
     fn freeze(&self) {}
     fn resume_collecting(&self) {}
+    fn entered(&self, work: &mut dyn FnMut()) {
+        work();
+    }
     fn released(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }

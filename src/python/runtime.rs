@@ -97,6 +97,10 @@ impl Forks for PyRuntime {
         // for each request it would cost a microsecond and lose the application's thread-locals.
         Python::attach(|py| py.detach(work));
     }
+
+    fn entered(&self, work: &mut dyn FnMut()) {
+        Python::attach(|_| work());
+    }
 }
 
 impl Configures for PyRuntime {

@@ -43,6 +43,17 @@ const PATIENCE_NS: u64 = 500_000;
 /// A courier with nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// What [`Courier::rescue`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rescued {
+    /// Nothing was left.
+    None,
+    /// What was left is sent.
+    All,
+    /// Something was left too short a time ago.
+    Waits,
+}
+
 /// A worker's courier.
 #[derive(Debug, Default)]
 pub struct Courier {
@@ -141,9 +152,8 @@ impl Courier {
         self.watched.store(watched, Ordering::Relaxed);
     }
 
-    /// Sends what was left behind by applications that do not come to an end. Whether there is more,
-    /// left too short a time ago.
-    pub fn rescue(self: &Arc<Self>) -> bool {
+    /// Sends what was left behind by applications that do not come to an end.
+    pub fn rescue(self: &Arc<Self>) -> Rescued {
         self.send_left(PATIENCE_NS)
     }
 
@@ -152,7 +162,7 @@ impl Courier {
         self.send_left(0);
     }
 
-    fn send_left(self: &Arc<Self>, patience: u64) -> bool {
+    fn send_left(self: &Arc<Self>, patience: u64) -> Rescued {
         let (now, mut more) = (now_ns(), false);
         let parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
         let overdue = |parcel: &Arc<Parcel>| {
@@ -170,6 +180,11 @@ impl Courier {
         };
         let found: Vec<Arc<Parcel>> = parcels.iter().filter_map(Weak::upgrade).filter(overdue).collect();
         drop(parcels);
+        let rescued = match (more, found.is_empty()) {
+            (true, _) => Rescued::Waits,
+            (false, false) => Rescued::All,
+            (false, true) => Rescued::None,
+        };
         for parcel in found {
             if !self.take(&parcel) {
                 let mut load = parcel.load();
@@ -177,7 +192,7 @@ impl Courier {
                 load.send();
             }
         }
-        more
+        rescued
     }
 
     /// Puts a parcel on the round. False: there is no courier, and none could be started.

@@ -14,10 +14,12 @@
 //! 3. At most one thread polls. If work may come and a thread is free, one does.
 //! 4. Connections are accepted only while a thread could serve them.
 
+mod berth;
 mod follow;
 mod held;
 mod lead;
 mod leaving;
+mod row;
 mod state;
 
 use std::collections::VecDeque;
@@ -38,6 +40,7 @@ use super::timers::Timers;
 use crate::metrics::seat::Lifeline;
 use crate::system::clock::now_ms;
 use crate::system::raw;
+use berth::Berth;
 use follow::{Followed, Followers, Help};
 use held::Held;
 use state::{Item, Noted, Slot, State};
@@ -104,6 +107,7 @@ pub struct Crew {
     log_due: AtomicU64,
     state: Mutex<State>,
     follow: Condvar,
+    berth: Berth,
     /// Rings when a reply is held back that somebody should look after.
     keep: Condvar,
 }
@@ -141,7 +145,8 @@ impl Crew {
         let poller = Mutex::new((poll, Events::with_capacity(EVENTS)));
         let log_due = AtomicU64::new(0);
         let (state, follow, keep) = (Mutex::new(state), Condvar::new(), Condvar::new());
-        Ok(Crew { context, lifeline, registry, poller, waker, log_due, state, follow, keep })
+        let berth = Berth::default();
+        Ok(Crew { context, lifeline, registry, poller, waker, log_due, state, follow, berth, keep })
     }
 
     /// The shared state.
@@ -149,10 +154,15 @@ impl Crew {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the application is only ever entered by one thread.
+    pub fn is_one(&self) -> bool {
+        self.context.settings.threads == 1
+    }
+
     /// Asks to enter the application. `None`: all threads that may are inside; the connection is
     /// taken up again when one comes out.
     pub fn enter(self: &Arc<Self>) -> Option<Permit<'_>> {
-        if self.context.settings.threads == 1 {
+        if self.is_one() {
             return Some(Permit { crew: None });
         }
         let mut state = self.state();
@@ -191,10 +201,7 @@ impl Crew {
 
     /// Brings a connection back and takes the next thing to do, under one lock.
     pub fn next_after(self: &Arc<Self>, index: usize, token: usize, conn: Box<Conn>, again: bool) -> Work {
-        let state = match self.bring_back(token, conn, again) {
-            Some(state) => state,
-            None => self.state(),
-        };
+        let state = self.bring_back(self.state(), token, conn, again).unwrap_or_else(|| self.state());
         self.next_in(state, index)
     }
 
@@ -307,17 +314,17 @@ impl Crew {
 
     /// Brings a connection back after its turn. `again`: it wants another one soon.
     pub fn put_back(self: &Arc<Self>, token: usize, conn: Box<Conn>, again: bool) {
-        drop(self.bring_back(token, conn, again));
+        drop(self.bring_back(self.state(), token, conn, again));
     }
 
     /// The same; `None` where the lock had to be given up.
-    fn bring_back(
-        self: &Arc<Self>,
+    fn bring_back<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
         token: usize,
         mut conn: Box<Conn>,
         again: bool,
-    ) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.state();
+    ) -> Option<MutexGuard<'a, State>> {
         if state.quit && matches!(conn.stage, Stage::Held(_)) {
             // Whoever sends what is held at the end may have been here already.
             drop(state);

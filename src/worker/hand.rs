@@ -21,11 +21,12 @@ use super::context::Context;
 use super::courier::Parcel;
 use super::crew::{Company, Crew};
 use super::deadlines;
+use super::intake::{Intake, Piece};
 use super::marks::IdMaker;
-use super::output::Flushed;
+use super::output::{Flushed, Spares};
+use super::pace::Pace;
 use super::refuse;
 use super::stamp::Stamp;
-use super::transport::Taken;
 use crate::door::Proxied;
 use crate::http::connection::Received;
 use crate::http::encode::CONTINUE;
@@ -33,8 +34,6 @@ use crate::http::error::Refusal;
 use crate::http::head::BodyLength;
 use crate::http::proxy_protocol::{self, Source};
 
-/// Size of the buffer all connections of a thread are read into.
-const BUFFER: usize = 64 * 1024;
 /// Requests served in a row from one connection before others get their turn.
 const TURNS: usize = 16;
 
@@ -46,8 +45,8 @@ pub struct Hand<'a> {
     pub index: usize,
     /// Its clock.
     pub stamp: Stamp,
-    /// The buffer it lends to replies.
-    pub spare: Vec<u8>,
+    /// The buffers it lends to replies.
+    pub spare: Spares,
     /// Makes ids of requests.
     pub ids: IdMaker,
     /// What its reply gives to the courier.
@@ -56,7 +55,12 @@ pub struct Hand<'a> {
     pub company: Company,
     /// Somebody should look after replies that do not leave at once.
     pub wants_keeper: bool,
-    buffer: Vec<u8>,
+    /// The connection is one of several that are served together.
+    pub in_row: bool,
+    /// How fast the application is.
+    pub pace: Pace,
+    /// What all its connections are read into.
+    pub intake: Intake,
 }
 
 /// Whether a stage has run out of things to do.
@@ -73,24 +77,29 @@ pub enum Turn {
 impl<'a> Hand<'a> {
     /// The tools of thread `index`.
     pub fn new(context: &'a Context, index: usize) -> Self {
-        let (spare, buffer) = (Vec::with_capacity(4096), vec![0; BUFFER]);
-        let (stamp, ids, parcel) = (Stamp::new(), IdMaker::new(index), context.courier.parcel());
         Hand {
             context,
             index,
-            stamp,
-            spare,
-            ids,
-            parcel,
-            buffer,
+            stamp: Stamp::new(),
+            spare: Spares::default(),
+            ids: IdMaker::new(index),
+            parcel: context.courier.parcel(),
             company: Company::default(),
             wants_keeper: false,
+            in_row: false,
+            pace: Pace::new(),
+            intake: Intake::new(),
         }
     }
 
     /// Takes the connection as far as it goes. True: it wants another turn.
     pub fn advance(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> bool {
         self.stamp.tick();
+        self.go_through(conn, crew)
+    }
+
+    /// The same, as of the last reading of the clock.
+    pub fn go_through(&mut self, conn: &mut Conn, crew: &Arc<Crew>) -> bool {
         let served = conn.requests;
         let mut release = true;
         loop {
@@ -112,30 +121,49 @@ impl<'a> Hand<'a> {
                 Turn::Again => {}
                 Turn::Yield => return true,
                 Turn::Wait => {
-                    deadlines::set(conn, &self.context.settings, self.stamp.now_ms);
-                    if self.context.is_draining() {
-                        deadlines::hasten(conn, self.stamp.now_ms);
-                    }
+                    self.rest(conn);
                     return false;
                 }
             }
         }
     }
 
-    /// Reads what is there behind what was there before. `None`: nothing new.
-    fn fill(&mut self, conn: &mut Conn) -> io::Result<Option<usize>> {
+    /// The connection waits: its deadline is set.
+    #[inline]
+    fn rest(&self, conn: &mut Conn) {
+        deadlines::set(conn, &self.context.settings, self.stamp.now_ms);
+        if self.context.is_draining() {
+            deadlines::hasten(conn, self.stamp.now_ms);
+        }
+    }
+
+    /// Sends a held reply, as of the last reading of the clock, and does no more: others wait for theirs.
+    /// True: the connection wants another turn.
+    pub fn send_held(&mut self, conn: &mut Conn) -> bool {
+        let Stage::Held(after) = conn.stage else { return true };
+        let done = self.release(conn, after) == Turn::Wait
+            || matches!(conn.stage, Stage::Receiving) && !conn.readable && !conn.undigested && !conn.ended
+            || matches!(conn.stage, Stage::Closed);
+        if done {
+            self.rest(conn);
+        }
+        !done
+    }
+
+    /// Reads what is there. Where it is in the buffer, empty at the end; `None`: nothing new.
+    fn fill(&mut self, conn: &mut Conn) -> io::Result<Option<Range<usize>>> {
         if !conn.readable && !conn.stream.catch_up() {
             return Ok(None);
         }
-        match conn.stream.read(&mut self.buffer) {
-            Ok(Taken { count: 0, .. }) => {
+        match self.intake.read(&conn.stream) {
+            Ok(Piece { range, .. }) if range.is_empty() => {
                 conn.readable = false;
                 conn.ended = true;
-                Ok(Some(0))
+                Ok(Some(range))
             }
-            Ok(Taken { count, more }) => {
+            Ok(Piece { range, more }) => {
                 conn.readable = more || conn.hung_up;
-                Ok(Some(count))
+                Ok(Some(range))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 conn.readable = false;
@@ -160,19 +188,20 @@ impl<'a> Hand<'a> {
         }
         match self.fill(conn) {
             Ok(None) => Turn::Wait,
-            Ok(Some(0)) => Turn::Again,
-            Ok(Some(count)) if conn.input.is_empty() => {
-                let buffer = mem::take(&mut self.buffer);
-                let (used, turn) = self.digest(conn, &buffer[..count], crew);
-                if used < count && !matches!(conn.stage, Stage::Closed | Stage::Lingering) {
-                    conn.input.extend_from_slice(&buffer[used..count]);
+            Ok(Some(range)) if range.is_empty() => Turn::Again,
+            Ok(Some(range)) if conn.input.is_empty() => {
+                let lent = self.intake.buffer();
+                let buffer = lent.borrow();
+                let data = &buffer[range];
+                let (used, turn) = self.digest(conn, data, crew);
+                if used < data.len() && !matches!(conn.stage, Stage::Closed | Stage::Lingering) {
+                    conn.input.extend_from_slice(&data[used..]);
                     conn.undigested = turn != Turn::Wait;
                 }
-                self.buffer = buffer;
                 if turn == Turn::Wait && conn.readable { Turn::Again } else { turn }
             }
-            Ok(Some(count)) => {
-                conn.input.extend_from_slice(&self.buffer[..count]);
+            Ok(Some(range)) => {
+                conn.input.extend_from_slice(&self.intake.buffer().borrow()[range]);
                 conn.undigested = true;
                 Turn::Again
             }
@@ -339,8 +368,8 @@ impl<'a> Hand<'a> {
     fn linger(&mut self, conn: &mut Conn) -> Turn {
         match self.fill(conn) {
             Ok(None) => Turn::Wait,
-            Ok(Some(1..)) => Turn::Yield,
-            Ok(Some(0)) | Err(_) => {
+            Ok(Some(range)) if !range.is_empty() => Turn::Yield,
+            Ok(Some(_)) | Err(_) => {
                 conn.stage = Stage::Closed;
                 Turn::Again
             }
@@ -355,7 +384,7 @@ impl<'a> Hand<'a> {
         };
         match self.fill(conn) {
             Ok(None) => return Turn::Wait,
-            Ok(Some(count)) => conn.input.extend_from_slice(&self.buffer[..count]),
+            Ok(Some(range)) => conn.input.extend_from_slice(&self.intake.buffer().borrow()[range]),
             Err(_) => {
                 conn.stage = Stage::Closed;
                 return Turn::Again;

@@ -33,6 +33,9 @@ const SEND_MOST: usize = 512 * 1024;
 /// Blocks from this size on are written from where they are instead of being copied.
 pub const DIRECT: usize = 16 * 1024;
 
+/// Most buffers a thread keeps for replies.
+const SPARES: usize = 16;
+
 /// Bytes waiting to be sent.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -57,6 +60,20 @@ struct Region {
     end: u64,
     /// The kernel was told to queue little.
     paced: bool,
+}
+
+/// Buffers a thread lends to replies: one, and more where several wait to leave together.
+#[derive(Debug, Default)]
+pub struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    /// Large ones are not kept beside others.
+    fn keep(&mut self, buffer: Vec<u8>) {
+        let fits = buffer.capacity() <= DIRECT && self.0.len() < SPARES;
+        if buffer.capacity() > 0 && (fits || self.0.is_empty()) {
+            self.0.push(buffer);
+        }
+    }
 }
 
 /// How far [`Output::flush`] came.
@@ -97,23 +114,19 @@ impl Output {
     }
 
     /// Lends a buffer, so that a request needs no allocation.
-    pub fn lend(&mut self, spare: &mut Vec<u8>) {
+    pub fn lend(&mut self, spares: &mut Spares) {
         if self.buffer.capacity() == 0 {
-            std::mem::swap(&mut self.buffer, spare);
+            self.buffer = spares.0.pop().unwrap_or_default();
         }
         self.turn = 0;
     }
 
-    /// Takes the buffer of a drained output back, unless a better one is there.
-    pub fn reclaim(&mut self, spare: &mut Vec<u8>) {
+    /// Takes the buffer of a drained output back.
+    pub fn reclaim(&mut self, spares: &mut Spares) {
         if self.pending() == 0 {
             self.buffer.clear();
             self.sent = 0;
-            if spare.capacity() == 0 {
-                std::mem::swap(&mut self.buffer, spare);
-            } else if self.overflow.is_none() {
-                self.buffer = Vec::new();
-            }
+            spares.keep(std::mem::take(&mut self.buffer));
         }
     }
 

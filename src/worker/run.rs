@@ -8,15 +8,14 @@
 
 use std::io;
 use std::mem;
-use std::ops::RangeInclusive;
 
 use super::access;
 use super::body::BodyStore;
 use super::conn::{After, Conn, Stage, Waiting};
 use super::courier::Express;
-use super::crew::HOLD_NS;
 use super::hand::{Hand, Turn};
 use super::output::Flushed;
+use super::pace::BRISK_NS;
 use super::refuse;
 use super::reply::{self, Ending, REQUEST_ID, Reply, ReplySink};
 use super::trust;
@@ -26,8 +25,6 @@ use crate::http::response::{RequestFacts, insert_field};
 
 /// Most bytes of a reply that is held back.
 const HELD_MOST: usize = 16 * 1024;
-/// Replies are held back if the application took so long, in nanoseconds.
-const WORTHWHILE_NS: RangeInclusive<u64> = 10_000..=HOLD_NS / 4;
 
 impl Hand<'_> {
     /// Runs the application for the complete request in `conn`, whose head is `bytes`; `passed` is
@@ -68,7 +65,7 @@ impl Hand<'_> {
             context: self.context,
             stamp: &mut self.stamp,
             thread: self.index,
-            until: if self.company.kept { conn.started + WORTHWHILE_NS.end() } else { 0 },
+            until: if self.company.kept { conn.started + BRISK_NS } else { 0 },
         };
         self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
         let step = self.context.app.call(&mut exchange, &mut sink);
@@ -85,6 +82,8 @@ impl Hand<'_> {
             }
             Step::Parked(reply) => {
                 sink.park();
+                self.stamp.tick();
+                self.pace.note(self.stamp.now_ns.saturating_sub(conn.started));
                 conn.head = bytes.to_vec();
                 conn.stage = Stage::Replying(reply);
             }
@@ -240,7 +239,9 @@ impl Hand<'_> {
     /// Sends what is left now if the socket takes it: the straight path ends here.
     pub(super) fn leave(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
         self.stamp.tick();
-        if self.company.others && self.waits(conn, after) {
+        let spent = self.stamp.now_ns.saturating_sub(conn.started);
+        self.pace.note(spent);
+        if spent <= BRISK_NS && self.company.others && self.waits(conn, after) {
             self.account(conn, bytes);
             conn.stage = Stage::Held(after);
             return;
@@ -269,12 +270,12 @@ impl Hand<'_> {
 
     /// Whether a reply is better sent together with the next ones. Each one sent by itself wakes its
     /// receiver, which goes back to sleep before the next is made: that costs more than the sending.
-    /// Not where the application is so fast that the receiver stays awake, nor so slow that nobody
-    /// can tell when the next reply is made.
+    /// Not where the application is so fast that the receiver stays awake, unless all are served in a
+    /// row; nor where it is so slow that nobody can tell when the next reply is made.
     fn waits(&mut self, conn: &Conn, after: After) -> bool {
         // The keeper, which needs no interpreter, could not encrypt it.
-        if !WORTHWHILE_NS.contains(&self.stamp.now_ns.saturating_sub(conn.started)) || !conn.stream.is_plain()
-        {
+        let together = if self.in_row { self.pace.row() > 1 } else { self.pace.is_drowsy() };
+        if !together || !conn.stream.is_plain() {
             return false;
         }
         self.wants_keeper = !self.company.kept;

@@ -127,10 +127,10 @@ fn what_is_left_is_found_unless_it_is_regained_in_time() {
         assert!(express.leave(&stream, &mut output, u64::MAX) && express.has_left());
         // As if it had been a moment ago, on however slow a machine.
         parcel.load().left_at = now_ns() + SOON_NS;
-        assert!(courier.rescue(), "it is too early");
+        assert_eq!(courier.rescue(), Rescued::Waits, "it is too early");
         if found {
             parcel.load().left_at = now_ns() - PATIENCE_NS;
-            assert!(!courier.rescue());
+            assert_ne!(courier.rescue(), Rescued::Waits);
             assert_eq!(read(&mut client, 3), b"end");
         }
         express.regain(&mut output).unwrap();

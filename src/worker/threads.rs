@@ -13,6 +13,7 @@ use super::crew::{Company, Crew, Work};
 use super::deadlines;
 use super::hand::Hand;
 use super::orders;
+use super::row::Row;
 
 /// Python code may recurse deeply: the default stack of a Rust thread is too small for it.
 const STACK: usize = 8 << 20;
@@ -36,12 +37,19 @@ pub fn start(crew: &Arc<Crew>, index: usize) {
 pub fn work(crew: &Arc<Crew>, index: usize) {
     let mut hand = Hand::new(&crew.context, index);
     crew.context.row.introduce(index, nix::sys::pthread::pthread_self());
+    let mut row = Row::default();
     let mut work = crew.next(index);
     loop {
         match work {
             Work::Serve(token, conn, company) => {
                 hand.company = company;
-                work = serve(&mut hand, crew, token, conn, false);
+                let most = if company.others && crew.is_one() { hand.pace.row() } else { 1 };
+                work = if most > 1 {
+                    row.gather(crew, token, conn, most);
+                    row.serve(&mut hand, crew)
+                } else {
+                    serve(&mut hand, crew, token, conn, false)
+                };
                 continue;
             }
             Work::Expire(token, conn) => {
@@ -55,7 +63,7 @@ pub fn work(crew: &Arc<Crew>, index: usize) {
                 if accepted.is_err() {
                     tracing::error!("Internal error while accepting a connection");
                 }
-                call_keeper(&mut hand, crew);
+                crew.call_keeper_if(&mut hand.wants_keeper);
             }
             Work::Signals => orders::obey(&mut hand, crew),
             Work::Orphaned => orders::orphaned(&mut hand, crew),
@@ -68,23 +76,21 @@ pub fn work(crew: &Arc<Crew>, index: usize) {
 
 /// Gives the connection its turn. Returns what is to be done next.
 fn serve(hand: &mut Hand<'_>, crew: &Arc<Crew>, token: usize, mut conn: Box<Conn>, expired: bool) -> Work {
-    let turn = catch_unwind(AssertUnwindSafe(|| {
+    let again = guarded(&mut conn, |conn| {
         if expired {
-            deadlines::expire(hand, &mut conn);
+            deadlines::expire(hand, conn);
         }
-        hand.advance(&mut conn, crew)
-    }));
-    let again = turn.unwrap_or_else(|_| {
-        tracing::error!("Internal error while serving {}: closing the connection", conn.peer_name());
-        conn.stage = Stage::Closed;
-        false
+        hand.advance(conn, crew)
     });
-    call_keeper(hand, crew);
+    crew.call_keeper_if(&mut hand.wants_keeper);
     crew.next_after(hand.index, token, conn, again)
 }
 
-fn call_keeper(hand: &mut Hand<'_>, crew: &Arc<Crew>) {
-    if std::mem::take(&mut hand.wants_keeper) {
-        crew.call_keeper();
-    }
+/// A connection's turn: says whether it wants another one. A panic in it is the connection's end.
+pub fn guarded(conn: &mut Conn, turn: impl FnOnce(&mut Conn) -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(|| turn(conn))).unwrap_or_else(|_| {
+        tracing::error!("Internal error while serving {}: closing the connection", conn.peer_name());
+        conn.stage = Stage::Closed;
+        false
+    })
 }

@@ -13,7 +13,8 @@
 //! Invariants:
 //! 1. A reply is held for at most [`HOLD_NS`] while requests come and go. Then it leaves, before any
 //!    request is taken. Until it does the keeper sees it: if a request holds up whoever was to send
-//!    it, the keeper does, within [`HOLD_NS`] and two [`LOOK`]s.
+//!    it, the keeper does, within [`HOLD_NS`] and two looks ([`SELDOM_MS`], or [`OFTEN_MS`] where that
+//!    happens).
 //! 2. Whoever has held a reply lets go what is held before it waits, for the kernel or for a turn, and
 //!    before it obeys a signal. (With threads, one may wait for the kernel while others hold replies.)
 //! 3. The keeper lives while replies are held now and then. An idle worker has none.
@@ -28,13 +29,18 @@ use super::state::{Item, State};
 use super::{Crew, Slot};
 use crate::system::clock::now_ns;
 use crate::worker::conn::{Conn, Stage};
+use crate::worker::courier::Rescued;
 
 /// How long replies are held at most, in nanoseconds.
 pub const HOLD_NS: u64 = 1_000_000;
-/// How often the keeper looks.
-const LOOK: Duration = Duration::from_millis(1);
-/// After so many looks at nothing the keeper waits to be called.
-const CALM: u32 = 100;
+/// How often the keeper looks where it was needed lately, in milliseconds.
+const OFTEN_MS: u32 = 1;
+/// How often it looks where all leaves in time without it: each look costs as much as a few replies.
+const SELDOM_MS: u32 = 5;
+/// For so long it looks often, in milliseconds.
+const WARY_MS: u32 = 100;
+/// After so long with nothing to look after the keeper waits to be called, in milliseconds.
+const CALM_MS: u32 = 100;
 /// After so long without a call it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -66,8 +72,10 @@ pub(super) struct Held {
     /// Since when.
     leaving_since: u64,
     keeper: Keeper,
-    /// Looks since a reply was, or could have been, held.
+    /// Since when no reply was, or could have been, held, in milliseconds of looking.
     calm: u32,
+    /// For how long the keeper looks often, in milliseconds.
+    wary: u32,
 }
 
 /// Who else is there while a connection has its turn?
@@ -99,6 +107,11 @@ impl Held {
             self.leaving_since = now;
         }
         self.leaving.extend(self.tokens.drain(..));
+    }
+
+    /// How long until the keeper looks again, in milliseconds.
+    fn span(&self) -> u32 {
+        if self.wary > 0 { OFTEN_MS } else { SELDOM_MS }
     }
 
     /// Whether somebody was to let them go, or to send them, and has not come to it.
@@ -169,7 +182,7 @@ impl Crew {
             Keeper::Waiting => {
                 state.held.calm = 0;
                 state.held.keeper = Keeper::Looking;
-                self.context.courier.watch(true);
+                self.keep_watch(true);
                 self.keep.notify_one();
             }
             Keeper::Absent => {
@@ -188,9 +201,11 @@ impl Crew {
         state
     }
 
-    /// Has the keeper look, from now on.
-    pub fn call_keeper(self: &Arc<Self>) {
-        drop(self.see_to_held(self.state()));
+    /// Has the keeper look from now on, if it is wanted.
+    pub fn call_keeper_if(self: &Arc<Self>, wanted: &mut bool) {
+        if std::mem::take(wanted) {
+            drop(self.see_to_held(self.state()));
+        }
     }
 
     /// The keeper's life.
@@ -202,10 +217,11 @@ impl Crew {
         let mut state = self.state();
         state.held.keeper = Keeper::Looking;
         state.held.calm = 0;
-        self.context.courier.watch(true);
+        self.keep_watch(true);
         while !state.quit {
             let waiting = state.held.keeper == Keeper::Waiting;
-            let span = if waiting { IDLE } else { LOOK };
+            let look = Duration::from_millis(state.held.span().into());
+            let span = if waiting { IDLE } else { look };
             let (guard, timeout) =
                 self.keep.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner);
             state = guard;
@@ -217,35 +233,56 @@ impl Crew {
             }
         }
         drop(state);
-        self.context.courier.watch(false);
+        while !self.keep_watch(false) {
+            self.send_overdue(0);
+        }
         self.context.courier.rescue_all();
+    }
+
+    /// Whether replies may be left where only the keeper finds them. False: there are some.
+    fn keep_watch(&self, watched: bool) -> bool {
+        self.context.courier.watch(watched);
+        self.berth.watch(watched)
     }
 
     /// Sees to what has waited long enough. When there was nothing for long, the keeper waits to be
     /// called, and nothing is left with the courier from before then.
     fn look<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let courier = &self.context.courier;
-        state.held.calm = if state.held.is_empty() { state.held.calm + 1 } else { 0 };
-        let tired = state.held.calm >= CALM;
+        let span = state.held.span();
+        state.held.calm = if state.held.is_empty() { state.held.calm + span } else { 0 };
+        state.held.wary = state.held.wary.saturating_sub(span);
+        let tired = state.held.calm >= CALM_MS;
         drop(state);
-        if tired {
-            courier.watch(false);
-        }
-        let left = courier.rescue();
+        let tired = tired && self.keep_watch(false);
+        let rescued = self.context.courier.rescue();
+        let late = self.send_overdue(HOLD_NS);
         state = self.state();
-        if tired && !left && state.held.calm >= CALM && state.held.is_empty() {
+        if late || rescued != Rescued::None {
+            state.held.wary = WARY_MS;
+        }
+        if tired && rescued != Rescued::Waits && state.held.calm >= CALM_MS && state.held.is_empty() {
             state.held.keeper = Keeper::Waiting;
             return state;
         }
-        if tired {
-            courier.watch(true);
-        }
+        self.keep_watch(true);
         let now = now_ns();
         if state.held.is_overdue(now) {
+            state.held.wary = WARY_MS;
             state.held.let_go(now);
             state = self.let_leave(state);
         }
         state
+    }
+
+    /// Sends the replies of a row that has come to a halt. Whether there were any.
+    fn send_overdue(self: &Arc<Self>, patience: u64) -> bool {
+        let overdue = self.berth.overdue(now_ns(), patience);
+        let any = !overdue.is_empty();
+        for (token, mut conn) in overdue {
+            let _ = conn.output.flush(&conn.stream);
+            self.put_back(token, conn, true);
+        }
+        any
     }
 
     /// Sends what is held. What follows a reply is done by whoever takes the connection up next.
