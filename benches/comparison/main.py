@@ -86,7 +86,7 @@ def write(wish: argparse.Namespace, bench: Bench, versions: dict[str, str], resu
     verdicts = [made for made in (report.verdict(workload, figures) for workload, figures in results) if made]
     peers = sorted({server.package for server in SERVERS if server.package in versions})
     facts = [*machine(), ", ".join(f"{name} {versions[name]}" for name in peers if name)]
-    how = (f"{wish.rounds} interleaved rounds of {wish.seconds:g} s; one worker; server and wrk pinned to "
+    how = (f"{wish.rounds} interleaved rounds of {wish.seconds:g} s, each in a new process; one worker; server and wrk pinned to "
            f"{'one CPU each' if bench.server_cpus else 'nothing'}")
     tables = [report.table(workload, figures) for workload, figures in results]
     picture = page.with_suffix(".svg")

@@ -1,4 +1,4 @@
-"""Interleaved rounds: every server of a workload is measured once in each round, so that what the
+"""Interleaved rounds: every server of a workload is started and measured once in each round, so that what the
 machine does meanwhile hits all of them alike. The median of the rounds counts."""
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ class Bench:
     load_cpus: set[int] | None
 
 
+WARM = 1.0
+"""Seconds under load before a server is measured."""
+
+
 @dataclass
 class Figures:
     """One server at one workload; lists have one entry for each round."""
@@ -61,9 +65,9 @@ class Running:
     """A server that was started for a workload."""
 
     def __init__(self, bench: Bench, server: Server, workload: Workload, label: str = "", extra: tuple[str, ...] = (),
-                 cpus: set[int] | None = None):
+                 cpus: set[int] | None = None, figures: Figures | None = None):
         self.bench, self.server, self.workload = bench, server, workload
-        self.figures = Figures(label or server.name)
+        self.figures = figures or Figures(label or server.name)
         self.port = free_port()
         name = f"{workload.key}-{self.figures.server}".replace(" ", "-")
         access = bench.scratch / f"{name}.access" if workload.access_log else None
@@ -132,33 +136,28 @@ def compare(bench: Bench, workload: Workload, servers: list[Server]) -> list[Fig
 
 
 def interleave(bench: Bench, contestants: list[tuple[Server, Workload, str, tuple[str, ...]]]) -> list[Figures]:
-    """Starts all, warms them up, measures them in turn."""
-    running: list[Running] = []
-    figures: list[Figures] = []
-    try:
-        for server, workload, label, extra in contestants:
-            started = Running(bench, server, workload, label, extra)
-            figures.append(started.figures)
-            running.append(started)
-            attempt(started, lambda one: one.check())
-        # The first requests of a process are not like the others.
-        for round_ in range(-1, bench.rounds):
-            for one in running:
-                if not one.figures.failure:
-                    lua = load.script(one.workload, bench.scratch)
-                    seconds = 1 if round_ < 0 else bench.seconds
-                    attempt(one, lambda one: one.measure(seconds, lua, keep=round_ >= 0))
-    finally:
-        for one in running:
-            one.stop()
+    """Measures all of them in turn, in each round in a process of its own: where an interpreter's memory lies
+    and how its strings hash is another matter after each start, and worth some percent."""
+    figures = [Figures(label or server.name) for server, _, label, _ in contestants]
+    for _ in range(bench.rounds):
+        for one, (server, workload, label, extra) in zip(figures, contestants):
+            if not one.failure:
+                once(Running(bench, server, workload, label, extra, figures=one))
     for one in figures:
         say(f"  {one.server:24} " + (f"failed: {one.failure}" if one.failure else
             f"{one.median('cpu'):8.2f} us {one.median('rate'):9.0f}/s  {one.memory / 1024:6.1f} MB  {'; '.join(one.notes)}"))
     return figures
 
 
-def attempt(one: Running, work) -> None:
+def once(one: Running) -> None:
+    """Checks a server, warms it up, measures it."""
     try:
-        work(one)
+        one.check()
+        lua = load.script(one.workload, one.bench.scratch)
+        # The first requests of a process are not like the others.
+        one.measure(WARM, lua, keep=False)
+        one.measure(one.bench.seconds, lua)
     except (Failed, OSError) as error:
         one.figures.failure = str(error)
+    finally:
+        one.stop()
