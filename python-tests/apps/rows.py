@@ -5,19 +5,6 @@ import fcntl
 import os
 import stat
 import termios
-import threading
-import time
-
-ticks = [0]
-
-
-def tick():
-    while True:
-        ticks[0] += 1
-        time.sleep(0.0001)
-
-
-threading.Thread(target=tick, daemon=True).start()
 
 
 def sockets():
@@ -55,8 +42,6 @@ def application(environ, start_response):
         wait_for(environ["QUERY_STRING"], environ)
     if path == "/unread":
         body = str(unread()).encode()
-    elif path == "/ticks":
-        body = str(ticks[0]).encode()
     elif path == "/echo":
         body = environ["wsgi.input"].read()
     else:

@@ -16,7 +16,7 @@ use super::output::Output;
 use super::reply::Reply;
 use super::transport::Stream;
 use crate::door::{self, Endpoint};
-use crate::http::connection::Connection;
+use crate::http::connection::{Connection, Phase};
 
 /// Where a connection stands.
 pub enum Stage {
@@ -186,6 +186,16 @@ impl Conn {
             (deadline, 0) => deadline,
             (deadline, rest) => deadline.min(rest),
         }
+    }
+
+    /// Whether all there is to do in its turn is to read (the beginning of) a request, and to answer it.
+    pub fn is_expected(&self) -> bool {
+        matches!(self.stage, Stage::Receiving)
+            && self.http.phase() == Phase::Idle
+            && self.input.is_empty()
+            && self.readable
+            && !self.ended
+            && self.stream.is_plain()
     }
 
     /// Who the peer is, for the log.

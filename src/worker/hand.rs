@@ -117,7 +117,11 @@ impl<'a> Hand<'a> {
             // What this turn holds back another one lets go.
             release = false;
             match turn {
-                Turn::Again if conn.requests - served >= TURNS as u64 => return true,
+                Turn::Again
+                    if conn.requests - served >= TURNS as u64 && !matches!(conn.stage, Stage::Held(_)) =>
+                {
+                    return true;
+                }
                 Turn::Again => {}
                 Turn::Yield => return true,
                 Turn::Wait => {

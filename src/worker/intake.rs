@@ -62,12 +62,11 @@ impl Intake {
 
     /// What was read ahead for this connection, or else what is there.
     pub fn read(&mut self, stream: &Stream) -> io::Result<Piece> {
-        if self.fetched.is_some()
-            && let Some(Fetched { taken, at }) = self.fetched.take()
-        {
-            return taken.map(|taken| taken.at(at));
-        }
-        self.read_at(stream, self.ahead, BUFFER).map(|taken| taken.at(self.ahead))
+        let Fetched { taken, at } = match self.fetched.take() {
+            Some(fetched) => fetched,
+            None => Fetched { taken: self.read_at(stream, self.ahead, BUFFER), at: self.ahead },
+        };
+        taken.map(|taken| taken.at(at))
     }
 
     /// Reads for a connection whose turn comes later. `None`: there is no room for it.

@@ -67,7 +67,7 @@ struct Region {
 pub struct Spares(Vec<Vec<u8>>);
 
 impl Spares {
-    /// Large ones are not kept beside others.
+    /// A large one only where there is no other.
     fn keep(&mut self, buffer: Vec<u8>) {
         let fits = buffer.capacity() <= DIRECT && self.0.len() < SPARES;
         if buffer.capacity() > 0 && (fits || self.0.is_empty()) {

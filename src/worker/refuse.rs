@@ -47,6 +47,7 @@ pub fn with_page(hand: &mut Hand<'_>, conn: &mut Conn, status: u16, text: &str) 
         head = conn.http.head().so_far(&input).to_vec();
     }
     conn.http.close();
+    hand.stamp.tick();
     hand.leave(conn, After::Linger, &head);
     tell(hand, conn, status, &head);
 }

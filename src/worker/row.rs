@@ -5,7 +5,8 @@
 //! need most of them. And the interpreter is taken once.
 //!
 //! Only where requests take the application microseconds (see `pace`): the first reply waits for the
-//! last. If one takes longer for once, the keeper sends what waits for it.
+//! last. A row in which they are slower than they were takes longer, some milliseconds at most before
+//! the keeper sends what waits.
 //!
 //! Must not know: HTTP, how a request is served.
 //!
@@ -52,7 +53,7 @@ impl Row {
 
     fn read(&mut self, hand: &mut Hand<'_>) {
         for (_, conn) in &self.conns {
-            self.fetched.push(if is_expected(conn) { hand.intake.read_ahead(&conn.stream) } else { None });
+            self.fetched.push(hand.intake.read_ahead(&conn.stream));
         }
     }
 
@@ -61,6 +62,10 @@ impl Row {
         for ((token, mut conn), fetched) in self.conns.drain(..).zip(self.fetched.drain(..)) {
             hand.intake.present(fetched);
             let again = guarded(&mut conn, |conn| hand.go_through(conn, crew));
+            if !matches!(conn.stage, Stage::Held(_)) {
+                // How long its turn took nobody has looked: it is not the next one's time.
+                hand.stamp.tick();
+            }
             crew.lay_by(token, conn, again);
         }
     }
@@ -73,13 +78,4 @@ impl Row {
             self.sent.push((token, conn, again));
         }
     }
-}
-
-/// Whether all the connection does in its turn begins with reading.
-fn is_expected(conn: &Conn) -> bool {
-    matches!(conn.stage, Stage::Receiving)
-        && conn.stream.is_plain()
-        && conn.readable
-        && !conn.ended
-        && conn.input.is_empty()
 }

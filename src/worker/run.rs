@@ -70,6 +70,8 @@ impl Hand<'_> {
         self.context.row.begin(self.index, sink.stamp.now_ms, request_line(head, source));
         let step = self.context.app.call(&mut exchange, &mut sink);
         self.context.row.end(self.index);
+        sink.stamp.tick();
+        self.pace.note(sink.stamp.now_ns.saturating_sub(conn.started));
         conn.marks.app_ns = self.context.spent_since(conn.started);
         match step {
             Step::Done => {
@@ -82,8 +84,6 @@ impl Hand<'_> {
             }
             Step::Parked(reply) => {
                 sink.park();
-                self.stamp.tick();
-                self.pace.note(self.stamp.now_ns.saturating_sub(conn.started));
                 conn.head = bytes.to_vec();
                 conn.stage = Stage::Replying(reply);
             }
@@ -121,6 +121,7 @@ impl Hand<'_> {
         let Stage::Replying(mut parked) = mem::replace(&mut conn.stage, Stage::Closed) else { return };
         let closing = self.closing(conn);
         self.stamp.tick();
+        let entered = self.stamp.now_ns;
         let head = conn.http.head();
         let mut sink = ReplySink {
             stream: &conn.stream,
@@ -140,6 +141,8 @@ impl Hand<'_> {
         self.context.row.begin(self.index, sink.stamp.now_ms, line);
         let resumed = parked.resume(self.index, &mut sink);
         self.context.row.end(self.index);
+        sink.stamp.tick();
+        self.pace.note(sink.stamp.now_ns.saturating_sub(entered));
         conn.marks.app_ns += self.context.spent_since(since);
         match resumed {
             Resumed::Parked => {
@@ -236,11 +239,10 @@ impl Hand<'_> {
         self.leave(conn, After::Linger, bytes);
     }
 
-    /// Sends what is left now if the socket takes it: the straight path ends here.
+    /// Sends what is left now if the socket takes it: the straight path ends here. The clock was read
+    /// when the reply was complete.
     pub(super) fn leave(&mut self, conn: &mut Conn, after: After, bytes: &[u8]) {
-        self.stamp.tick();
         let spent = self.stamp.now_ns.saturating_sub(conn.started);
-        self.pace.note(spent);
         if spent <= BRISK_NS && self.company.others && self.waits(conn, after) {
             self.account(conn, bytes);
             conn.stage = Stage::Held(after);

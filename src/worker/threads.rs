@@ -43,7 +43,8 @@ pub fn work(crew: &Arc<Crew>, index: usize) {
         match work {
             Work::Serve(token, conn, company) => {
                 hand.company = company;
-                let most = if company.others && crew.is_one() { hand.pace.row() } else { 1 };
+                let together = company.others && crew.is_one() && conn.is_expected();
+                let most = if together { hand.pace.row() } else { 1 };
                 work = if most > 1 {
                     row.gather(crew, token, conn, most);
                     row.serve(&mut hand, crew)

@@ -257,7 +257,7 @@ impl Crew {
         let rescued = self.context.courier.rescue();
         let late = self.send_overdue(HOLD_NS);
         state = self.state();
-        if late || rescued != Rescued::None {
+        if late || rescued == Rescued::All {
             state.held.wary = WARY_MS;
         }
         if tired && rescued != Rescued::Waits && state.held.calm >= CALM_MS && state.held.is_empty() {

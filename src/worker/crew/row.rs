@@ -9,12 +9,13 @@ use super::{Crew, Work};
 use crate::worker::conn::{Conn, Stage};
 
 impl Crew {
-    /// Takes those whose turn comes next, until there are `most`. Whatever else is to be done first
-    /// stays first.
+    /// Takes those whose turn comes next, until there are `most`, as far as a request is expected of
+    /// them. Whatever else is to be done first stays first.
     pub fn join(&self, row: &mut Vec<(usize, Box<Conn>)>, most: usize) {
         let mut state = self.state();
         while row.len() < most
             && let Some(&Item::Conn(token)) = state.pending.front()
+            && state.is_expected(token)
         {
             state.pending.pop_front();
             row.extend(state.check_out(token).map(|conn| (token, conn)));

@@ -134,6 +134,11 @@ impl State {
         idle.min().map(|(_, _, token)| token)
     }
 
+    /// Whether the connection is there, and a request is expected of it.
+    pub(super) fn is_expected(&self, token: usize) -> bool {
+        matches!(self.slots.get(token), Some(Slot::Here(conn)) if conn.is_expected())
+    }
+
     pub(super) fn check_out(&mut self, token: usize) -> Option<Box<Conn>> {
         let slot = self.slots.get_mut(token)?;
         match std::mem::replace(slot, Slot::Out(Noted::default())) {
