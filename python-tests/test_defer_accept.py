@@ -4,8 +4,10 @@ passes it in, so that it sees the option that the server sets on it."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from support.server import eventually
@@ -51,6 +53,11 @@ def test_it_can_be_switched_off_and_on_again(serve, door, tmp_path):
     assert answers(door)
 
 
+def has_pending(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(re.search(r"ShdPnd:\s*(\w+)", status)[1], 16) >> number - 1 & 1)
+
+
 def test_a_connected_client_that_speaks_during_a_stop_is_served(serve, door):
     server = serve_at(serve, door)
     [worker] = server.booted()
@@ -61,6 +68,7 @@ def test_a_connected_client_that_speaks_during_a_stop_is_served(serve, door):
         try:
             server.kill(signal.SIGTERM)
             eventually(lambda: not is_deferred(door), "the master's word to the kernel")
+            eventually(lambda: has_pending(worker, signal.SIGTERM), "the master's word to the worker")
             wire.send("GET /pid HTTP/1.1\r\nHost: test\r\n\r\n")
         finally:
             os.kill(worker, signal.SIGCONT)

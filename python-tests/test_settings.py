@@ -9,6 +9,7 @@ import socket
 import stat
 
 import pytest
+from support.proxies import Port
 from support.server import APPS
 from support.wire import Wire
 
@@ -116,11 +117,11 @@ def test_an_inherited_descriptor(serve):
 
 
 def test_port_from_the_environment(serve):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = serve("forms", bind=(), env={"PORT": str(port)})
-    assert f":{port}" in server.listening[0]
-    assert body(server, ("127.0.0.1", port)) == "the default name"
+    port = Port()
+    server = serve("forms", bind=(), env={"PORT": str(port.number)})
+    assert f":{port.number}" in server.listening[0]
+    assert body(server, port.address) == "the default name"
+    port.close()
 
 
 # Processes and directories
