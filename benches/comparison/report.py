@@ -17,13 +17,12 @@ class Verdict:
     """rwsgi against the best of its peers at one workload."""
 
     workload: Workload
-    ours: float
-    best: str
-    theirs: float
+    ours: Figures
+    best: Figures
 
     @property
     def ratio(self) -> float:
-        return self.ours / self.theirs
+        return self.ours.against(self.best)
 
     @property
     def met(self) -> bool:
@@ -32,14 +31,13 @@ class Verdict:
 
 def verdict(workload: Workload, figures: list[Figures]) -> Verdict | None:
     good = [one for one in figures if not one.failure and one.cpu and not one.notes]
-    ours = next((one.median("cpu") for one in good if one.server == "rwsgi"), math.nan)
+    ours = next((one for one in good if one.server == "rwsgi"), None)
     peers = [one for one in good if one.server != "rwsgi" and not BY_NAME[one.server].floor]
     if workload.streaming:
         peers = [one for one in peers if BY_NAME[one.server].streams]
-    if math.isnan(ours) or not peers:
+    if ours is None or not peers:
         return None
-    best = min(peers, key=lambda one: one.median("cpu"))
-    return Verdict(workload, ours, best.server, best.median("cpu"))
+    return Verdict(workload, ours, max(peers, key=ours.against))
 
 
 def micros(value: float) -> str:
@@ -53,7 +51,7 @@ def table(workload: Workload, figures: list[Figures]) -> str:
         "| Server | CPU per request | against rwsgi | requests/s | p50 | p99 | PSS |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    ours = next((one.median("cpu") for one in figures if one.server == "rwsgi" and one.cpu), math.nan)
+    ours = next((one for one in figures if one.server == "rwsgi" and one.cpu), None)
     ranked = sorted(figures, key=lambda one: one.median("cpu") if one.cpu else math.inf)
     notes = []
     for one in ranked:
@@ -63,7 +61,7 @@ def table(workload: Workload, figures: list[Figures]) -> str:
             lines.append(f"| {name} | failed | | | | | |")
             notes.append(f"{one.server}: {one.failure}")
             continue
-        ratio = "" if math.isnan(ours) else f"{one.median('cpu') / ours:.2f} x"
+        ratio = "" if ours is None else f"{one.against(ours):.2f} x"
         mark = " (!)" if one.notes else ""
         notes += [f"{one.server}: {one.notes[0]}"] if one.notes else []
         lines.append(
@@ -82,7 +80,7 @@ def summary(verdicts: list[Verdict]) -> str:
     ]
     for one in verdicts:
         lines.append(
-            f"| {one.workload.title} | {one.ours:.2f} us | {one.theirs:.2f} us ({one.best}) | {one.ratio:.2f} "
+            f"| {one.workload.title} | {one.ours.median('cpu'):.2f} us | {one.best.median('cpu'):.2f} us ({one.best.server}) | {one.ratio:.2f} "
             f"| {one.workload.goal:.2f} | {'met' if one.met else 'missed'} |"
         )
     return "\n".join(lines) + "\n"
@@ -100,7 +98,8 @@ def page(facts: list[str], how: str, verdicts: list[Verdict], tables: list[str],
         "",
     ]
     if verdicts:
-        parts += ["CPU time per request, user and system, of all processes of a server; medians.", "", summary(verdicts)]
+        parts += ["CPU time per request, user and system, of all processes of a server: medians of the rounds. A ratio is the "
+                  "median of the rounds' ratios.", "", summary(verdicts)]
         parts += [f"![CPU time per request, by server and workload]({chart})", ""]
     if tables:
         parts += ["## Workloads", "", "In italics: floors that run no Python application.", "", *tables]

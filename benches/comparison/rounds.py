@@ -1,8 +1,9 @@
 """Interleaved rounds: every server of a workload is started and measured once in each round, so that what the
-machine does meanwhile hits all of them alike. The median of the rounds counts."""
+machine does meanwhile hits all of them alike. The median of the rounds counts; of a ratio, that of the rounds' ratios."""
 
 from __future__ import annotations
 
+import random
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,12 @@ class Figures:
     def median(self, name: str) -> float:
         values = getattr(self, name)
         return statistics.median(values) if values else float("nan")
+
+    def against(self, other: Figures) -> float:
+        """Its CPU time as a part of the other's, who was measured in the same rounds: what the machine did in a
+        round both have felt."""
+        ratios = [one / two for one, two in zip(self.cpu, other.cpu)]
+        return statistics.median(ratios) if ratios else float("nan")
 
 
 class Running:
@@ -139,8 +146,11 @@ def interleave(bench: Bench, contestants: list[tuple[Server, Workload, str, tupl
     """Measures all of them in turn, in each round in a process of its own: where an interpreter's memory lies
     and how its strings hash is another matter after each start, and worth some percent."""
     figures = [Figures(label or server.name) for server, _, label, _ in contestants]
+    order = list(zip(figures, contestants))
     for _ in range(bench.rounds):
-        for one, (server, workload, label, extra) in zip(figures, contestants):
+        # Nobody comes always first, or always after the same one.
+        random.shuffle(order)
+        for one, (server, workload, label, extra) in order:
             if not one.failure:
                 once(Running(bench, server, workload, label, extra, figures=one))
     for one in figures:

@@ -58,10 +58,10 @@ def variants(bench: Bench, quick: bool) -> str:
         ("--threads 4", replace(HELLO, threads=4), "1.20", ()),
     ]
     figures = interleave(bench, [(RWSGI, workload, f"rwsgi {label}", extra) for label, workload, _, extra in cases])
-    alone = figures[0].median("cpu")
+    alone = figures[0]
     rows = []
     for (label, _, goal, _), one in zip(cases, figures):
-        value = f"failed: {one.failure}" if one.failure else f"{one.median('cpu'):.2f} us, {one.median('cpu') / alone:.2f} x"
+        value = f"failed: {one.failure}" if one.failure else f"{one.median('cpu'):.2f} us, {one.against(alone):.2f} x"
         rows.append((label, value, f"<= {goal} x" if goal else ""))
     return lines("Hello with something added", rows)
 
