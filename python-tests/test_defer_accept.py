@@ -65,6 +65,7 @@ def test_a_connected_client_that_speaks_during_a_stop_is_served(serve, door):
     with Wire(door.getsockname()) as wire:
         # Else it might have looked at the queue for the last time before anything was said.
         os.kill(worker, signal.SIGSTOP)
+        eventually(lambda: "State:\tT" in Path(f"/proc/{worker}/status").read_text(), "a worker that has stopped")
         try:
             server.kill(signal.SIGTERM)
             eventually(lambda: not is_deferred(door), "the master's word to the kernel")
