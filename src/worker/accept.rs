@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! 1. Accepting stops as soon as a request was served: what is left in the kernel's queue goes to
-//!    whoever is free first, in this worker or another.
+//!    whoever is free first, in this worker or another. Where there is nobody else, it goes on as
+//!    long as takes a millisecond, and others have their turn.
 //! 2. Workers take turns: whoever accepted steps back behind those that wait, so that connections
 //!    spread evenly although the kernel wakes the first that is free.
 //! 3. At the limit an idle kept-alive connection makes room; if there is none, clients wait in the
@@ -30,15 +31,23 @@ const BATCH: usize = 16;
 pub fn accept(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) {
     // With others to share with, one at a time: the rest of a burst wakes them.
     let batch = if hand.context.settings.app.multiprocess { 1 } else { BATCH };
+    let mut served = 0;
     for _ in 0..batch {
         if !has_room(crew) {
             return;
         }
         match accept_one(hand, crew, index) {
-            Accepted::Served | Accepted::Nothing => return,
+            Accepted::Nothing => return crew.expect_nobody(),
             Accepted::Waiting => {}
+            Accepted::Served => {
+                served += 1;
+                if !crew.is_one() || served >= hand.pace.row() {
+                    break;
+                }
+            }
         }
     }
+    crew.expect_more(index);
 }
 
 /// Takes everything that is queued out of the kernel, for a drain. Served later, in turn.

@@ -19,6 +19,7 @@ mod follow;
 mod held;
 mod lead;
 mod leaving;
+mod newcomers;
 mod row;
 mod state;
 
@@ -43,6 +44,7 @@ use crate::system::raw;
 use berth::Berth;
 use follow::{Followed, Followers, Help};
 use held::Held;
+use newcomers::Newcomers;
 use state::{Item, Noted, Slot, State};
 
 pub use held::{Company, HOLD_NS};
@@ -129,6 +131,7 @@ impl Crew {
             later: Vec::new(),
             waiting: VecDeque::new(),
             held: Held::default(),
+            newcomers: Newcomers::default(),
             timers: Timers::default(),
             tally: Tally::new(context.row.clone()),
             inside: 0,
@@ -189,9 +192,10 @@ impl Crew {
     fn leave(&self) {
         let mut state = self.state();
         state.inside -= 1;
-        let result = state.listeners.resume(Pause::Busy, &self.registry);
-        drop(state);
-        report(result);
+        // Else this thread, or the one after it, has newcomers in turn with those that wait.
+        if state.waiting.is_empty() {
+            report(state.listeners.resume(Pause::Busy, &self.registry));
+        }
     }
 
     /// The next thing for thread `index` to do. Blocks while there is nothing.
@@ -255,6 +259,9 @@ impl Crew {
         if let Some((token, conn)) = state.next_leaving() {
             return Some(Work::Serve(token, conn, state.company()));
         }
+        if let Some(index) = self.next_newcomer(state, false) {
+            return Some(Work::Accept(index, state.company()));
+        }
         // All that wait, not one: an entry whose connection has gone meanwhile must not make this
         // thread poll while others could enter.
         while state.inside < self.context.settings.threads
@@ -280,15 +287,29 @@ impl Crew {
                         return Some(Work::Expire(token, conn));
                     }
                 }
-                Item::Accept(_) if state.inside >= self.context.settings.threads => {
+                Item::Accept(index) if state.inside >= self.context.settings.threads => {
                     report(state.listeners.pause(Pause::Busy, &self.registry));
+                    state.newcomers.expect(index);
                 }
                 Item::Accept(index) => return Some(Work::Accept(index, state.company())),
                 Item::Signals => return Some(Work::Signals),
                 Item::Lifeline => return Some(Work::Orphaned),
             }
         }
-        None
+        let index = self.next_newcomer(state, true)?;
+        Some(Work::Accept(index, state.company()))
+    }
+
+    /// The listener from which somebody is let in now. `whole`: nobody else waits.
+    fn next_newcomer(&self, state: &mut State, whole: bool) -> Option<usize> {
+        if state.inside >= self.context.settings.threads {
+            return None;
+        }
+        if whole && !state.listeners.is_paused(Pause::Busy) {
+            // Not before those are asked who are in already: the kernel tells of all of them.
+            state.newcomers.forget();
+        }
+        state.newcomers.next(whole)
     }
 
     /// Takes a slot for a new connection, as being with the calling thread.

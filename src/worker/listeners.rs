@@ -101,6 +101,11 @@ impl Listeners {
         self.entrances.iter().try_for_each(|entrance| raw::epoll_del(registry, entrance.acceptor.as_fd()))
     }
 
+    /// Whether it is for this reason that they are not waited for.
+    pub fn is_paused(&self, why: Pause) -> bool {
+        self.paused == Some(why)
+    }
+
     /// Whether it is time to say that there is no room.
     pub fn says_full(&mut self, now: u64) -> bool {
         let due = self.said_full == 0 || now >= self.said_full + SAY_FULL_EVERY;

@@ -63,6 +63,7 @@ pub fn work(crew: &Arc<Crew>, index: usize) {
                 let accepted = catch_unwind(AssertUnwindSafe(|| accept::accept(&mut hand, crew, listener)));
                 if accepted.is_err() {
                     tracing::error!("Internal error while accepting a connection");
+                    crew.expect_more(listener);
                 }
                 crew.call_keeper_if(&mut hand.wants_keeper);
             }

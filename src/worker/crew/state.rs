@@ -12,6 +12,7 @@ use slab::Slab;
 
 use super::follow::Followers;
 use super::held::Held;
+use super::newcomers::Newcomers;
 use super::{LIFELINE, LISTENERS, SIGNALS, WAKE};
 use crate::worker::conn::Conn;
 use crate::worker::deadlines::is_idle;
@@ -78,6 +79,8 @@ pub struct State {
     pub(super) waiting: VecDeque<usize>,
     /// Replies that leave together.
     pub(super) held: Held,
+    /// Who waits in the kernel.
+    pub(super) newcomers: Newcomers,
     pub(super) timers: Timers,
     pub(super) tally: Tally,
     /// Threads inside the application.
