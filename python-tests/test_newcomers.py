@@ -79,10 +79,10 @@ def test_threads_that_are_all_busy_take_newcomers_in_turn(serve, workers):
         eventually(regulars.all_served, "an answer for each of them", patience=10)
 
 
-@pytest.mark.parametrize("path", ["/", "/?sleep=0.002"])
-def test_a_crowd_that_comes_at_once_is_let_in_in_turn_with_those_that_are_served(serve, path):
-    server = serve("crowd:application")
-    workers = server.booted()
+@pytest.mark.parametrize(("path", "workers"), [("/", 1), ("/?sleep=0.002", 1), ("/?sleep=0.01", 2)])
+def test_a_crowd_that_comes_at_once_is_let_in_in_turn_with_those_that_are_served(serve, path, workers):
+    server = serve("crowd:application", "--workers", str(workers))
+    workers = server.booted(workers)
     with stopped(workers):
         regulars = Regulars(server.address, path, 40).__enter__()
         try:
@@ -95,8 +95,9 @@ def test_a_crowd_that_comes_at_once_is_let_in_in_turn_with_those_that_are_served
         answers = sum(regulars.answers)
     finally:
         regulars.__exit__()
-    # One at a time behind a whole round of those that were let in, the last would come after 40 * 41 / 2.
-    assert answers < 400
+    # One at a time behind a whole round of those that were let in, the last would come after 40 * 41 / 2;
+    # with two workers after half of that.
+    assert answers < (400 if len(workers) == 1 else 200)
 
 
 def waiting_for(port: int) -> int:

@@ -4,8 +4,8 @@
 //!
 //! Invariants:
 //! 1. Accepting stops as soon as a request was served: what is left in the kernel's queue goes to
-//!    whoever is free first, in this worker or another. Where there is nobody else, it goes on as
-//!    long as takes a millisecond, and others have their turn.
+//!    whoever is free first, in this worker or another. Where there is nobody else, it goes on for
+//!    as many as take a millisecond. Then others have their turn.
 //! 2. Workers take turns: whoever accepted steps back behind those that wait, so that connections
 //!    spread evenly although the kernel wakes the first that is free.
 //! 3. At the limit an idle kept-alive connection makes room; if there is none, clients wait in the

@@ -47,12 +47,12 @@ impl Newcomers {
 }
 
 impl Crew {
-    /// There may be more at the listener than were accepted. What is left there is for another worker,
-    /// if one is free; where there is none it is this one's, in turn with what else it has to do.
+    /// There may be more at the listener than were accepted. A worker that is free is woken for them;
+    /// this one takes them in turn with what else it has to do. With several threads, while all of them
+    /// are inside the application; else whoever polls sees to it.
     pub fn expect_more(&self, index: usize) {
         let mut state = self.state();
-        let alone = self.is_one() && !self.context.settings.app.multiprocess;
-        if alone || state.listeners.is_paused(Pause::Busy) {
+        if self.is_one() || state.listeners.is_paused(Pause::Busy) {
             state.newcomers.expect(index);
         }
     }
