@@ -117,7 +117,7 @@ def test_an_inherited_descriptor(serve):
 
 
 def test_port_from_the_environment(serve):
-    port = Port()
+    port = Port(at="0.0.0.0")
     server = serve("forms", bind=(), env={"PORT": str(port.number)})
     assert f":{port.number}" in server.listening[0]
     assert body(server, port.address) == "the default name"

@@ -27,12 +27,13 @@ CLIENT = "127.0.0.7"
 
 class Port:
     """A port of 127.0.0.1 that nobody else gets. Bound but not listening, it can be bound again by
-    a program that sets SO_REUSEADDR, as servers do; connecting to it fails until one listens."""
+    a program that sets SO_REUSEADDR, as servers do; connecting to it fails until one listens. Whoever
+    binds it at all addresses needs it kept at all of them."""
 
-    def __init__(self):
+    def __init__(self, at: str = "127.0.0.1"):
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind((at, 0))
         self.number = self._socket.getsockname()[1]
 
     def __str__(self):
