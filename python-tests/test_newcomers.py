@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,42 @@ def test_a_crowd_that_comes_at_once_is_let_in_in_turn_with_those_that_are_served
     # One at a time behind a whole round of those that were let in, the last would come after 40 * 41 / 2;
     # with two workers after half of that.
     assert answers < (400 if len(workers) == 1 else 200)
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_a_worker_with_fewer_connections_gets_those_that_come(serve, preload):
+    server = serve("crowd:application", "--workers", "2", *preload)
+    _, second = server.booted(2)
+    before = sockets_of(second)
+    with ExitStack() as stack:
+        with stopped([second]):
+            # It counts as one with fewer, and those that come are not left to it for long.
+            regulars = stack.enter_context(Regulars(server.address, "/", 16))
+            eventually(regulars.all_served, "an answer for each of them", patience=10)
+        taken = []
+        for _ in range(4):
+            # So long one is not waited for that was waited for in vain, or that has just lost some.
+            again = time.monotonic() + 0.2
+            eventually(lambda: time.monotonic() > again, "the end of that time")
+            with ExitStack() as crowd:
+                wires = [crowd.enter_context(Wire(server.address, timeout=10)) for _ in range(16)]
+                for wire in wires:
+                    wire.send("GET /new HTTP/1.1\r\nHost: test\r\n\r\n")
+                assert [wire.reply().text for wire in wires] == ["/new"] * 16
+                taken.append(sockets_of(second) - before)
+            eventually(lambda: sockets_of(second) == before, "their end")
+        # Nearly all, where the machine lets it run.
+        assert sum(taken) >= 36, taken
+
+
+def sockets_of(pid: int) -> int:
+    def target(fd: Path) -> str:
+        try:
+            return os.readlink(fd)
+        except OSError:
+            return ""
+
+    return sum(target(fd).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def waiting_for(port: int) -> int:

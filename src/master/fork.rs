@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::child::{self, Role};
 use super::listeners::Listeners;
 use super::perform::{Era, Hands, send};
+use super::settings::MasterSettings;
 use super::upgrade;
 use crate::door::{Hooks, MasterMoment};
 use crate::metrics::scoreboard::Row;
@@ -24,6 +25,7 @@ use crate::system::systemd::Notifier;
 impl Hands<'_> {
     /// Forks a worker of `era` into this slot.
     pub(super) fn fork_worker(&mut self, slot: usize, era: Era) -> std::io::Result<i32> {
+        self.seat_rows(&era.settings)?;
         let row = self.seat_row(slot, era.settings.threads)?;
         row.occupy(era.generation, era.settings.threads, Moment::now());
         let (hear, bell) = Bell::new()?;
@@ -37,12 +39,13 @@ impl Hands<'_> {
                 let seat = move || {
                     let generation = era.generation;
                     let listeners = own_sockets(&era)?;
+                    let others = others(&self.rows, slot);
                     // A handle left open would keep the sockets listening in a worker that
                     // drains, and swallow connections nobody serves.
                     drop(era);
                     self.let_go();
                     let lifeline = self.lifeline.duplicate()?;
-                    Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
+                    Ok(Seat { slot, generation, listeners, row, others, bell, lifeline, master })
                 };
                 let role = Role { name: "worker", master, slot: Some(slot) };
                 child::live(runtime, &settings, held, role, seat, |seat| child::work(&settings.worker, seat))
@@ -64,10 +67,7 @@ impl Hands<'_> {
     /// Forks the status process.
     pub(super) fn fork_status(&mut self) -> std::io::Result<i32> {
         let settings = Rc::clone(&self.era.settings);
-        // A mapping made after the fork would not be seen in the child.
-        for slot in 0..settings.workers + settings.surge {
-            self.seat_row(slot, settings.threads)?;
-        }
+        self.seat_rows(&settings)?;
         let master = nix::unistd::getpid().as_raw();
         let held = Held::all()?;
         self.runtime.before_fork();
@@ -93,6 +93,12 @@ impl Hands<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Rows for all slots these settings fill: a mapping made after a fork is not seen in the child.
+    pub(super) fn seat_rows(&mut self, settings: &MasterSettings) -> std::io::Result<()> {
+        (0..settings.workers + settings.surge)
+            .try_for_each(|slot| self.seat_row(slot, settings.threads).map(drop))
     }
 
     /// The slot's row, made anew if it has too few lines.
@@ -149,6 +155,11 @@ impl Hands<'_> {
         self.notifier = Notifier::default();
         self.pidfile = None;
     }
+}
+
+/// The rows of all slots but this one.
+pub(super) fn others(rows: &[Row], slot: usize) -> Vec<Row> {
+    rows.iter().enumerate().filter(|(index, _)| *index != slot).map(|(_, row)| row.clone()).collect()
 }
 
 /// A worker's sockets.

@@ -31,9 +31,11 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
 use super::child::{self, Role};
+use super::fork::others;
 use super::line::{Heard, Line, Order, Report};
 use super::settings::{MasterSettings, Preloaded, exit};
 use crate::door::{Forks, HookRaised, MasterMoment};
+use crate::metrics::scoreboard::Row;
 use crate::metrics::seat::{Lifeline, Seat};
 use crate::system::listener::{Address, Listener};
 use crate::system::orphans::{self, Tie};
@@ -49,6 +51,8 @@ pub struct Birth {
     pub settings: Rc<MasterSettings>,
     /// Where its workers listen, in the order their sockets come.
     pub addresses: Vec<Address>,
+    /// The scoreboard, for its workers to see each other.
+    pub rows: Vec<Row>,
     /// Its end of the line.
     pub line: Line,
     /// The master's life.
@@ -100,13 +104,14 @@ fn load(runtime: &dyn Forks, birth: Birth, signals: Signals) -> i32 {
     let signals = signals.renew(&[Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1]);
     let served = signals.map_err(End::from).and_then(|signals| {
         birth.line.report(Report::Ready)?;
-        let Birth { generation, settings, addresses, line, lifeline, master } = birth;
+        let Birth { generation, settings, addresses, rows, line, lifeline, master } = birth;
         let (line, signals) = (Some(line), Some(signals));
         Mold {
             runtime,
             generation,
             settings,
             addresses,
+            rows,
             loaded,
             line,
             lifeline,
@@ -150,6 +155,7 @@ struct Mold<'a> {
     generation: u32,
     settings: Rc<MasterSettings>,
     addresses: Vec<Address>,
+    rows: Vec<Row>,
     loaded: Preloaded,
     line: Option<Line>,
     lifeline: Lifeline,
@@ -266,8 +272,9 @@ impl Mold<'_> {
             let listeners =
                 sockets.into_iter().zip(addresses).map(|(fd, at)| Listener::new(fd, at)).collect();
             let lifeline = self.lifeline.duplicate()?;
+            let others = others(&self.rows, slot);
             let (generation, master) = (self.generation, self.master);
-            Ok(Seat { slot, generation, listeners, row, bell, lifeline, master })
+            Ok(Seat { slot, generation, listeners, row, others, bell, lifeline, master })
         };
         child::live(runtime, &settings, held, role, seat, |seat| child::work(&worker, seat))
     }

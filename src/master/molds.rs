@@ -52,6 +52,7 @@ impl Hands<'_> {
         // Workers are given to the next subreaper above the mold.
         set_child_subreaper(true)?;
         let generation = era.generation;
+        self.seat_rows(&era.settings)?;
         let (line, end) = Line::pair()?;
         let master = nix::unistd::getpid().as_raw();
         let held = Held::all()?;
@@ -65,9 +66,10 @@ impl Hands<'_> {
                     let addresses =
                         era.listeners.iter().map(|bound| bound.listener.address().clone()).collect();
                     drop((era.listeners, era.status));
+                    let rows = self.rows.clone();
                     self.let_go();
                     let lifeline = self.lifeline.duplicate()?;
-                    Ok(Birth { generation, settings, addresses, line: end, lifeline, master })
+                    Ok(Birth { generation, settings, addresses, rows, line: end, lifeline, master })
                 })
             }
             Ok(Forked::Parent(pid)) => {

@@ -23,6 +23,8 @@ pub struct Seat {
     pub listeners: Vec<Listener>,
     /// Its row on the scoreboard.
     pub row: Row,
+    /// Those of the other slots, as far as they were there when it was born.
+    pub others: Vec<Row>,
     /// One way to the master: "I serve", "look at my row".
     pub bell: Bell,
     /// The master's life.

@@ -7,7 +7,9 @@
 //!    whoever is free first, in this worker or another. Where there is nobody else, it goes on for
 //!    as many as take a millisecond. Then others have their turn.
 //! 2. Workers take turns: whoever accepted steps back behind those that wait, so that connections
-//!    spread evenly although the kernel wakes the first that is free.
+//!    spread evenly although the kernel wakes the first that is free. One that has clearly fewer than
+//!    another stays in front; one that has clearly more, and requests to serve, leaves newcomers to
+//!    the others for some milliseconds.
 //! 3. At the limit an idle kept-alive connection makes room; if there is none, clients wait in the
 //!    kernel's queue.
 
@@ -29,6 +31,9 @@ const BATCH: usize = 16;
 
 /// Accepts from listener `index` while it makes sense.
 pub fn accept(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) {
+    if crew.gives_way(hand.company) {
+        return crew.expect_more(index);
+    }
     // With others to share with, one at a time: the rest of a burst wakes them.
     let batch = if hand.context.settings.app.multiprocess { 1 } else { BATCH };
     let mut served = 0;
@@ -96,10 +101,8 @@ fn accept_one(hand: &mut Hand<'_>, crew: &Arc<Crew>, index: usize) -> Accepted {
             return Accepted::Waiting;
         }
     };
-    if hand.context.settings.app.multiprocess
-        && let Err(error) = crew.state().listeners.step_back(&crew.registry)
-    {
-        tracing::error!("Cannot wait on a listener: {error}");
+    if hand.context.settings.app.multiprocess {
+        crew.step_back();
     }
     make_room(crew);
     let mut conn = Box::new(enter(hand, &server, stream, peer));

@@ -99,7 +99,7 @@ fn boot(
     loaded: Option<Arc<dyn App>>,
 ) -> Result<Arc<Crew>, Failure> {
     let os = |what| move |error| Failure::Os(what, error);
-    let Seat { listeners, row, bell, lifeline, .. } = seat;
+    let Seat { listeners, row, others, bell, lifeline, .. } = seat;
     // An import that hangs would not see the polite signal, and nobody waits for a worker that boots.
     orphans::end_with(Tie::Kill).map_err(os("cannot be tied to the master"))?;
     let early = Signals::install(&WANTED).map_err(os("cannot receive signals"))?;
@@ -132,7 +132,7 @@ fn boot(
         Arc::new(Context::new(settings.clone(), Arc::clone(runtime), app, access, row, bell, signals));
     let watched = lifeline.duplicate().map_err(os("cannot copy a descriptor"))?;
     watchdog::start(&context, watched).map_err(os("cannot start the watchdog's thread"))?;
-    let listeners = Listeners::new(listeners, settings.write_timeout);
+    let listeners = Listeners::new(listeners, settings.write_timeout, others);
     let crew = Crew::new(context, listeners, lifeline).map_err(os("cannot make an event loop"))?;
     register(&crew).map_err(os("cannot wait for connections"))?;
     crew.context.row.set_state(State::Serving, Moment::now());

@@ -15,6 +15,7 @@ use mio::Registry;
 
 use super::crew::LISTENERS;
 use super::transport::Acceptor;
+use crate::metrics::scoreboard::{Row, State};
 use crate::system::clock::now_ms;
 use crate::system::listener::{Address, Listener};
 use crate::system::raw;
@@ -59,21 +60,41 @@ pub struct Listeners {
     paused: Option<Pause>,
     /// When it was last said that there is no room, in milliseconds; 0: never.
     said_full: u64,
+    /// The other workers.
+    others: Vec<Row>,
+    /// Since when newcomers are left to them, in milliseconds.
+    gave_way: u64,
+    /// How many connections had then who had fewest.
+    least: u64,
 }
 
 /// A worker that is full stays so for a while, or is again and again: said so often, in milliseconds.
 const SAY_FULL_EVERY: u64 = 10_000;
+/// So many more connections than another worker has are as good as the same.
+const AS_MANY: u64 = 2;
+/// So long a worker that has fewer is waited for, in milliseconds: on its way it should be here by then.
+const GIVE_WAY: u64 = 10;
+/// If it has not got more of them, it is held up, or its clients do not stay: it is waited for no more
+/// until it has, or until that long after the beginning.
+const GIVE_WAY_AGAIN: u64 = 100;
 
 impl Listeners {
     /// Takes the sockets over; [`Listeners::open`] starts waiting on them. What is not acknowledged
-    /// for `patience` ends a connection; `None`: when the kernel thinks so.
-    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>) -> Self {
+    /// for `patience` ends a connection; `None`: when the kernel thinks so. `others` share them.
+    pub fn new(listeners: Vec<Listener>, patience: Option<Duration>, others: Vec<Row>) -> Self {
         let entrances = listeners.into_iter().map(|listener| {
             listener.prepare_accepted(patience);
             let server = Server::of(listener.address());
             Entrance { acceptor: Arc::new(Acceptor::new(listener)), server }
         });
-        Listeners { entrances: entrances.collect(), paused: None, said_full: 0 }
+        Listeners {
+            entrances: entrances.collect(),
+            paused: None,
+            said_full: 0,
+            others,
+            gave_way: 0,
+            least: 0,
+        }
     }
 
     /// Starts waiting for connections.
@@ -104,6 +125,28 @@ impl Listeners {
     /// Whether it is for this reason that they are not waited for.
     pub fn is_paused(&self, why: Pause) -> bool {
         self.paused == Some(why)
+    }
+
+    /// Whether a worker with `open` connections, and enough to do, leaves newcomers to another one that
+    /// clearly has fewer: a client that keeps its connection stays where it was accepted.
+    pub fn gives_way(&mut self, open: usize, now: u64) -> bool {
+        let Some(least) = self.shares().min().filter(|least| is_more(open as u64, *least)) else {
+            return false;
+        };
+        if least > self.least || now >= self.gave_way + GIVE_WAY_AGAIN {
+            (self.least, self.gave_way) = (least, now);
+        }
+        now < self.gave_way + GIVE_WAY
+    }
+
+    /// Whether another worker has clearly more than `open` connections.
+    pub fn is_behind(&self, open: usize) -> bool {
+        self.shares().max().is_some_and(|most| is_more(most, open as u64))
+    }
+
+    /// How many connections the others have.
+    fn shares(&self) -> impl Iterator<Item = u64> {
+        self.others.iter().filter(|row| row.state() == State::Serving).map(Row::connections)
     }
 
     /// Whether it is time to say that there is no room.
@@ -178,6 +221,10 @@ impl Listeners {
     }
 }
 
+fn is_more(one: u64, other: u64) -> bool {
+    one > other + other / 32 + AS_MANY
+}
+
 impl Server {
     fn of(address: &Address) -> Server {
         match address {
@@ -198,6 +245,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::system::clock::Moment;
 
     #[test]
     fn only_what_the_kernel_holds_back_no_longer_comes_at_once() {
@@ -209,11 +257,34 @@ mod tests {
         let unix = UnixListener::bind(&path).unwrap();
         let unix = Listener::new(unix.into(), Address::Unix(path));
         tcp.defer_accept(true);
-        let mut listeners = Listeners::new(vec![tcp.duplicate().unwrap(), unix], None);
+        let mut listeners = Listeners::new(vec![tcp.duplicate().unwrap(), unix], None, Vec::new());
         assert!(!listeners.come_at_once());
         tcp.defer_accept(false);
         assert!(listeners.come_at_once());
         listeners.entrances.remove(0);
         assert!(!listeners.come_at_once());
+    }
+
+    #[test]
+    fn whoever_has_more_than_another_leaves_newcomers_to_it_for_a_moment() {
+        let rows: Vec<Row> = (0..3).map(|_| Row::new(1).unwrap()).collect();
+        rows.iter().for_each(|row| row.set_state(State::Serving, Moment(1)));
+        rows[2].set_state(State::Draining, Moment(1));
+        rows[0].set_connections(40);
+        rows[1].set_connections(64);
+        let mut listeners = Listeners::new(Vec::new(), None, rows.clone());
+        assert!(!listeners.gives_way(43, 10_000), "as good as the same");
+        assert!(listeners.gives_way(44, 10_000) && listeners.gives_way(44, 9_999 + GIVE_WAY));
+        assert!(!listeners.gives_way(44, 10_000 + GIVE_WAY), "the other one does not come");
+        assert!(!listeners.gives_way(90, 10_099));
+        assert!(listeners.gives_way(44, 10_100));
+        assert!(!listeners.gives_way(44, 10_100 + GIVE_WAY));
+        rows[0].set_connections(41);
+        assert!(!listeners.gives_way(44, 10_100 + GIVE_WAY));
+        assert!(listeners.gives_way(45, 10_100 + GIVE_WAY), "it comes");
+        assert!(listeners.is_behind(60) && !listeners.is_behind(62));
+        rows[0].set_connections(64);
+        assert!(!listeners.gives_way(44, 10_100 + GIVE_WAY));
+        assert!(!Listeners::default().gives_way(1000, 10_000), "there is no other");
     }
 }

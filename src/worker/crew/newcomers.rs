@@ -11,9 +11,14 @@
 //! its next piece of work.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::{Crew, report};
+use super::{Company, Crew, report};
+use crate::system::clock::now_ms;
 use crate::worker::listeners::Pause;
+
+/// How long a worker takes to come that has been woken, or has a short request in hand.
+const WAKING: Duration = Duration::from_micros(100);
 
 /// Listeners at which somebody may wait.
 #[derive(Debug, Default)]
@@ -54,6 +59,30 @@ impl Crew {
         let mut state = self.state();
         if self.is_one() || state.listeners.is_paused(Pause::Busy) {
             state.newcomers.expect(index);
+        }
+    }
+
+    /// Whether newcomers are left to a worker that has fewer connections. One that has nothing else to
+    /// do would come back for them at once, again and again: it gives that worker time to wake up.
+    pub fn gives_way(&self, company: Company) -> bool {
+        if !self.context.settings.app.multiprocess {
+            return false;
+        }
+        let mut state = self.state();
+        let open = state.open();
+        let gives_way = state.listeners.gives_way(open, now_ms());
+        drop(state);
+        if gives_way && !company.others {
+            std::thread::sleep(WAKING);
+        }
+        gives_way && company.others
+    }
+
+    /// Lets other workers go first the next time, unless it is this one's turn to catch up with them.
+    pub fn step_back(&self) {
+        let mut state = self.state();
+        if !state.listeners.is_behind(state.open()) {
+            report(state.listeners.step_back(&self.registry));
         }
     }
 
